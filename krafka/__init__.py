@@ -1,0 +1,1 @@
+"""krafka: a Kafka producer for structured-concurrency Python."""

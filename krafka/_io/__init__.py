@@ -1,0 +1,1 @@
+"""Everything that awaits: connections, brokers, metadata, the sender."""

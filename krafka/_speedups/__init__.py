@@ -1,0 +1,1 @@
+"""Compiled parts: encoding records, hashing keys, checksums, the append path and the wire codec."""

@@ -1,0 +1,1 @@
+"""Pure state: no await, no clock, no socket."""

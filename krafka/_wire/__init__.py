@@ -1,0 +1,1 @@
+"""The Kafka protocol: messages to bytes and back."""
