@@ -1,0 +1,71 @@
+"""Errors krafka itself finds: configuration, validation, deadlines, connections and misuse."""
+
+from __future__ import annotations
+
+import anyio
+
+from krafka.errors._base import InvalidMetadataError, KafkaError
+
+
+class ConfigError(KafkaError, ValueError):
+    """An option is wrong; the text names the option, the value given and the bound."""
+
+
+class RecordValidationError(KafkaError, ValueError):
+    """A record cannot be sent as it is; the text names the field. Only this record fails."""
+
+
+class ProtocolError(KafkaError):
+    """A broker sent bytes that are not what the protocol says; its connection is closed."""
+
+
+class ConnectionFailedError(InvalidMetadataError):
+    """A connection to a broker could not be opened, or broke; `__cause__` is the system's reason."""
+
+
+class KafkaTimeoutError(KafkaError, TimeoutError):
+    """A time limit of the configuration passed; the text names the option and its seconds."""
+
+
+class DeliveryTimeoutError(KafkaTimeoutError):
+    """The record had no outcome within `delivery_timeout`; `__cause__` is the last real reason.
+
+    `possibly_written` tells the two kinds apart: False means that the record never left for a
+    broker or was refused each time, True that a broker may have stored it.
+    """
+
+
+class MetadataTimeoutError(DeliveryTimeoutError):
+    """The topic's metadata did not come within `max_block`; the record was not accepted."""
+
+
+class BufferTimeoutError(KafkaTimeoutError):
+    """`buffer_memory` stayed full for `max_block`; the record was not accepted."""
+
+
+class CloseTimeoutError(KafkaTimeoutError):
+    """Closing took longer than its timeout; records without an outcome by then have failed."""
+
+
+class BufferFullError(KafkaError, anyio.WouldBlock):
+    """`buffer_memory` is full and the call does not wait; the record was not accepted."""
+
+
+class MetadataNotReadyError(KafkaError, anyio.WouldBlock):
+    """The topic's metadata is not here yet and the call does not wait; the record was not accepted."""
+
+
+class ProducerClosedError(KafkaError):
+    """The producer is closed or closing; make a new one."""
+
+    is_fatal = True
+
+
+class ProducerStateError(KafkaError):
+    """The producer was used outside its `async with`, or from another thread, event loop or process."""
+
+
+class ProducerCrashedError(KafkaError):
+    """A background task of the producer failed by a bug; `__cause__` is the failure to report."""
+
+    is_fatal = True
