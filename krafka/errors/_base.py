@@ -40,7 +40,7 @@ class KafkaError(Exception):
     def __init_subclass__(cls, *, code: int | None = None, code_name: str | None = None) -> None:
         super().__init_subclass__()
         if cls.__doc__:
-            cls.summary = " ".join(cls.__doc__.split())
+            cls.summary = " ".join(cls.__doc__.split("\n\n")[0].split())
         if code is None:
             return
         if code in _CLASSES_BY_CODE:

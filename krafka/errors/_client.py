@@ -26,12 +26,15 @@ class ConnectionFailedError(InvalidMetadataError):
 class KafkaTimeoutError(KafkaError, TimeoutError):
     """A time limit of the configuration passed; the text names the option and its seconds."""
 
+    is_retriable = True
+
 
 class DeliveryTimeoutError(KafkaTimeoutError):
     """The record had no outcome within `delivery_timeout`; `__cause__` is the last real reason.
 
     `possibly_written` tells the two kinds apart: False means that the record never left for a
-    broker or was refused each time, True that a broker may have stored it.
+    broker or was refused each time, so that sending it again is safe; True that a broker may have
+    stored it, so that sending it again may write it twice.
     """
 
 
@@ -46,13 +49,19 @@ class BufferTimeoutError(KafkaTimeoutError):
 class CloseTimeoutError(KafkaTimeoutError):
     """Closing took longer than its timeout; records without an outcome by then have failed."""
 
+    is_retriable = False
+
 
 class BufferFullError(KafkaError, anyio.WouldBlock):
     """`buffer_memory` is full and the call does not wait; the record was not accepted."""
 
+    is_retriable = True
+
 
 class MetadataNotReadyError(KafkaError, anyio.WouldBlock):
     """The topic's metadata is not here yet and the call does not wait; the record was not accepted."""
+
+    is_retriable = True
 
 
 class ProducerClosedError(KafkaError):
