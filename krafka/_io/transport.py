@@ -1,0 +1,227 @@
+"""Open byte streams to brokers: name resolution, TCP and TLS, with failures a reader can act on."""
+
+from __future__ import annotations
+
+import errno
+import math
+import socket
+import ssl
+import sys
+from typing import TYPE_CHECKING, Protocol
+
+import anyio
+from anyio.abc import ByteStream, SocketAttribute, SocketStream
+from anyio.streams.tls import TLSStream
+
+from krafka.errors import ConnectionFailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Kafka's brokers close idle connections after ten minutes; probes find a peer that vanished long before.
+KEEPALIVE_IDLE_SECONDS = 60
+_CLOSE_SECONDS = 1.0
+_NAMED_ADDRESSES = 8
+
+
+def format_address(host: str, port: int) -> str:
+    """`host:port` as it is written in a configuration, with brackets around an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def close_stream(stream: ByteStream) -> None:
+    """Close a stream at once, cancelled or not, without waiting for what it still has to send."""
+    with anyio.move_on_after(_CLOSE_SECONDS, shield=True) as scope:
+        await stream.aclose()
+    if scope.cancelled_caught:
+        await anyio.aclose_forcefully(stream)
+
+
+class Connector(Protocol):
+    """Opens the byte stream under a broker connection; tests and fake clusters give in-memory ones."""
+
+    async def connect(self, host: str, port: int) -> ByteStream:
+        """A stream to `host`:`port`, ready for Kafka's bytes. Raises `ConnectionFailedError`."""
+        ...
+
+
+class TcpConnector:
+    """Streams over TCP, and TLS when a context is given.
+
+    Every connect resolves the name anew and tries all its addresses (RFC 6555 "happy eyeballs").
+    `connect_timeout` in seconds covers name resolution, TCP and TLS together. The buffer sizes are
+    SO_SNDBUF and SO_RCVBUF in bytes, None for the system's. The certificate must carry the host name
+    as configured unless the context says otherwise.
+    """
+
+    def __init__(
+        self,
+        tls: ssl.SSLContext | None = None,
+        connect_timeout: float = 10.0,
+        send_buffer_bytes: int | None = None,
+        receive_buffer_bytes: int | None = None,
+    ) -> None:
+        self._tls = tls
+        self._connect_timeout = connect_timeout
+        self._send_buffer_bytes = send_buffer_bytes
+        self._receive_buffer_bytes = receive_buffer_bytes
+
+    async def connect(self, host: str, port: int) -> ByteStream:
+        """A connected stream. Raises `ConnectionFailedError` saying which step failed and why."""
+        address = format_address(host, port)
+        step = "TCP connect to" if _is_ip_address(host) else "name resolution and TCP connect to"
+        stream: ByteStream | None = None
+        with anyio.move_on_after(self._connect_timeout):
+            stream = await self._open_tcp(host, port)
+            if self._tls is None:
+                return stream
+            step = "TLS handshake with"
+            return await self._wrap_tls(stream, self._tls, host, port)
+        reason = TimeoutError(f"no answer within {self._connect_timeout:g} s")
+        raise ConnectionFailedError(
+            f"{step} {address} timed out after {self._connect_timeout:g} s (connect_timeout); the host may be "
+            "down, or a firewall drops the packets"
+        ) from reason
+
+    async def _open_tcp(self, host: str, port: int) -> SocketStream:
+        address = format_address(host, port)
+        try:
+            stream = await anyio.connect_tcp(host, port)
+        except socket.gaierror as error:
+            raise ConnectionFailedError(
+                f"the host name of {address} does not resolve: {error.strerror or error}"
+            ) from error
+        except UnicodeError as error:
+            raise ConnectionFailedError(f"the host name of {address} is not a valid name: {error}") from error
+        except OSError as error:
+            raise ConnectionFailedError(f"TCP connect to {address} failed: {_explain(error)}") from error
+        try:
+            self._set_options(stream.extra_attributes[SocketAttribute.raw_socket]())
+        except OSError as error:
+            await close_stream(stream)
+            raise ConnectionFailedError(
+                f"TCP connect to {address} failed: the connection broke at once ({error})"
+            ) from error
+        return stream
+
+    def _set_options(self, raw: socket.socket) -> None:
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        idle_option = "TCP_KEEPALIVE" if sys.platform == "darwin" else "TCP_KEEPIDLE"
+        if (option := getattr(socket, idle_option, None)) is not None:
+            raw.setsockopt(socket.IPPROTO_TCP, option, KEEPALIVE_IDLE_SECONDS)
+        if self._send_buffer_bytes is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._send_buffer_bytes)
+        if self._receive_buffer_bytes is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer_bytes)
+
+    async def _wrap_tls(
+        self, stream: SocketStream, context: ssl.SSLContext, host: str, port: int
+    ) -> TLSStream:
+        address = format_address(host, port)
+        try:
+            # Kafka's brokers end a connection without the closing handshake of TLS.
+            return await TLSStream.wrap(
+                stream, server_side=False, hostname=host, ssl_context=context, standard_compatible=False
+            )
+        except ssl.SSLError as error:
+            await close_stream(stream)
+            raise ConnectionFailedError(
+                f"TLS handshake with {address} failed: {explain_tls_error(error, host)}"
+            ) from error
+        except (anyio.EndOfStream, anyio.BrokenResourceError, OSError) as error:
+            await close_stream(stream)
+            raise ConnectionFailedError(
+                f"TLS handshake with {address} failed: the peer closed the connection in the middle of it; the "
+                "port may not speak TLS (is it a PLAINTEXT listener?), or it requires a client certificate"
+            ) from error
+        except ValueError as error:
+            await close_stream(stream)
+            raise ConnectionFailedError(f"TLS handshake with {address} failed: {error}") from error
+        except BaseException:
+            await close_stream(stream)
+            raise
+
+
+def _is_ip_address(host: str) -> bool:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, host)
+        except OSError:
+            continue
+        return True
+    return False
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """The single failures behind an error that stands for several connection attempts."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    elif isinstance(error, OSError) and error.errno is None and error.__cause__ is not None:
+        yield from _leaves(error.__cause__)
+    else:
+        yield error
+
+
+def _explain(error: OSError) -> str:
+    """One line for all addresses that were tried, each reason once and in order."""
+    reasons = list(dict.fromkeys(_explain_one(leaf) for leaf in _leaves(error)))
+    text = "; ".join(reasons[:_NAMED_ADDRESSES])
+    if len(reasons) > _NAMED_ADDRESSES:
+        text += f"; and {len(reasons) - _NAMED_ADDRESSES} more"
+    return text
+
+
+def _explain_one(error: BaseException) -> str:
+    text = str(error) or type(error).__name__
+    if not isinstance(error, OSError):
+        return text
+    if isinstance(error, ConnectionRefusedError):
+        return f"{text} (connection refused: nothing listens there)"
+    if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
+        return f"{text} (no route: check network, VPN and firewall)"
+    if isinstance(error, TimeoutError):
+        return f"{text} (no answer: the host may be down, or a firewall drops the packets)"
+    return text
+
+
+_VERIFY_CODE_EXPIRED = 10
+_VERIFY_CODE_SELF_SIGNED = frozenset((18, 19))
+_VERIFY_CODE_UNKNOWN_ISSUER = frozenset((2, 20, 21))
+_VERIFY_CODE_MISMATCH = frozenset((62, 64))
+_NOT_TLS_REASONS = frozenset(("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"))
+
+
+def explain_tls_error(error: ssl.SSLError, host: str) -> str:
+    """What the error OpenSSL gives for a connection to `host` most likely means."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _explain_certificate(error, host)
+    reason = error.reason or str(error)
+    if reason in _NOT_TLS_REASONS or "HTTP" in reason:
+        return f"the port does not speak TLS (is it a PLAINTEXT listener?) [{reason}]"
+    if reason == "UNSUPPORTED_PROTOCOL" or "PROTOCOL_VERSION" in reason:
+        return f"the two sides have no TLS version in common [{reason}]"
+    if "ALERT" in reason:
+        return (
+            f"the broker refused: {reason}; look in its log (it may require a client certificate it trusts)"
+        )
+    return reason
+
+
+def _explain_certificate(error: ssl.SSLCertVerificationError, host: str) -> str:
+    said = getattr(error, "verify_message", "") or str(error)
+    code = getattr(error, "verify_code", math.nan)
+    if code == _VERIFY_CODE_EXPIRED:
+        advice = "the broker's certificate has expired; renew it on the broker"
+    elif code in _VERIFY_CODE_MISMATCH:
+        advice = f"the broker's certificate is not for {host!r}; connect by a name it carries or reissue it"
+    elif code in _VERIFY_CODE_SELF_SIGNED:
+        advice = "the broker's certificate is self-signed; load its CA into the context given as tls="
+    elif code in _VERIFY_CODE_UNKNOWN_ISSUER:
+        advice = (
+            "the broker's certificate comes from an unknown CA; load that CA into the context given as tls="
+        )
+    else:
+        advice = "the broker's certificate was not accepted"
+    return f"certificate verify failed: {advice} [{said}]"
