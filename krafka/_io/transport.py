@@ -79,8 +79,8 @@ class TcpConnector:
             return await self._wrap_tls(stream, self._tls, host, port)
         reason = TimeoutError(f"no answer within {self._connect_timeout:g} s")
         raise ConnectionFailedError(
-            f"{step} {address} timed out after {self._connect_timeout:g} s (connect_timeout); the host may be "
-            "down, or a firewall drops the packets"
+            f"{step} {address} timed out after {self._connect_timeout:g} s (connect_timeout); "
+            "the host may be down, or a firewall drops the packets"
         ) from reason
 
     async def _open_tcp(self, host: str, port: int) -> SocketStream:
@@ -132,8 +132,8 @@ class TcpConnector:
         except (anyio.EndOfStream, anyio.BrokenResourceError, OSError) as error:
             await close_stream(stream)
             raise ConnectionFailedError(
-                f"TLS handshake with {address} failed: the peer closed the connection in the middle of it; the "
-                "port may not speak TLS (is it a PLAINTEXT listener?), or it requires a client certificate"
+                f"TLS handshake with {address} failed: the peer closed the connection in the middle of it; "
+                "the port may not speak TLS (is it a PLAINTEXT listener?), or it requires a client certificate"
             ) from error
         except ValueError as error:
             await close_stream(stream)
