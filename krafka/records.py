@@ -1,0 +1,203 @@
+"""What goes in and what comes out: records, their metadata, and why a record cannot be sent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple, TypeAlias
+
+from krafka.errors import RecordValidationError
+
+BytesLike: TypeAlias = bytes | bytearray | memoryview
+"""What a key, a value or a header value may be made of."""
+
+Headers: TypeAlias = Sequence[tuple[str, BytesLike | None]] | Mapping[str, BytesLike | None]
+"""Name and value pairs; order is kept and names may repeat. A mapping serves where none repeats."""
+
+MAX_TOPIC_LENGTH = 249
+"""Kafka's limit for a topic name (`Topic.validate`): the name and a partition number make a folder's name."""
+MAX_FIELD_LENGTH = 2**31 - 1
+"""The wire format's limit for a key, a value, a header name and a header value, in bytes."""
+MAX_PARTITION = 2**31 - 1
+MAX_TIMESTAMP = 2**63 - 1
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_LEGAL_TOPIC = re.compile(r"[a-zA-Z0-9._-]+")
+
+
+class TopicPartition(NamedTuple):
+    """One partition of one topic."""
+
+    topic: str
+    partition: int
+
+
+class RecordMetadata(NamedTuple):
+    """Where an acknowledged record lies.
+
+    `offset` is -1 where no broker told one: with `acks="none"`, and for a record a broker had
+    already. `timestamp` is the record's own in epoch milliseconds, or the broker's for a topic with
+    `message.timestamp.type=LogAppendTime`.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+
+
+@dataclass(slots=True)
+class ProducerRecord:
+    """A record to send.
+
+    `value=None` is a tombstone and differs from the empty `b""`, as do the two for `key` and header
+    values. `partition=None` leaves the choice to the partitioner. `timestamp` is epoch milliseconds
+    or an aware datetime; None takes the clock when the record is appended.
+    """
+
+    topic: str
+    value: BytesLike | None = None
+    _: KW_ONLY
+    key: BytesLike | None = None
+    headers: Headers = ()
+    partition: int | None = None
+    timestamp: int | datetime | None = None
+
+
+def timestamp_ms(value: int | datetime) -> int:
+    """`value` in epoch milliseconds, a datetime's microseconds cut off.
+
+    Raises `RecordValidationError` for a naive datetime, a time before 1970 and other types.
+    """
+    return _checked_timestamp(value)
+
+
+def _checked_timestamp(value: object) -> int:
+    if isinstance(value, datetime):
+        if value.utcoffset() is None:
+            raise RecordValidationError(
+                f"timestamp {value!r} has no time zone, so it names no moment; "
+                "make it aware, as with datetime.now(timezone.utc)"
+            )
+        milliseconds = (value - _EPOCH) // _MILLISECOND
+    elif isinstance(value, int) and not isinstance(value, bool):
+        milliseconds = value
+    else:
+        raise RecordValidationError(
+            f"timestamp must be int epoch milliseconds or an aware datetime, got {_shown(value)}"
+        )
+    if not 0 <= milliseconds <= MAX_TIMESTAMP:
+        raise RecordValidationError(
+            f"timestamp must be between 0 (1970-01-01 UTC) and {MAX_TIMESTAMP} milliseconds, got {value!r}"
+        )
+    return milliseconds
+
+
+def header_items(headers: Headers) -> Sequence[tuple[str, BytesLike | None]]:
+    """Headers as a sequence of pairs, whichever of the two forms they came in."""
+    return tuple(headers.items()) if isinstance(headers, Mapping) else headers
+
+
+def explain_invalid(
+    topic: object,
+    value: object,
+    key: object,
+    headers: object,
+    partition: object,
+    timestamp: object,
+) -> RecordValidationError | None:
+    """Why this record cannot be sent, or None if it can: the full check behind the compiled quick one."""
+    problem = (
+        _topic_problem(topic)
+        or _bytes_problem("key", key)
+        or _bytes_problem("value", value)
+        or _headers_problem(headers)
+        or _partition_problem(partition)
+    )
+    if problem is None and timestamp is not None:
+        try:
+            _checked_timestamp(timestamp)
+        except RecordValidationError as error:
+            problem = str(error)
+    if problem is None:
+        return None
+    if isinstance(topic, str) and not problem.startswith("topic"):
+        problem = f"record for topic {topic!r}: {problem}"
+    return RecordValidationError(problem)
+
+
+def _shown(value: object) -> str:
+    """A value with its type, short enough for a log line."""
+    text = repr(value)
+    if len(text) > 60:
+        text = f"{text[:57]}..."
+    return f"{text} ({type(value).__name__})"
+
+
+def _topic_problem(topic: object) -> str | None:
+    if not isinstance(topic, str):
+        return f"topic must be str, got {_shown(topic)}"
+    if not topic:
+        return "topic is empty; give the topic's name"
+    if len(topic) > MAX_TOPIC_LENGTH:
+        shown = f"{topic[:40]!r}..."
+        return f"topic name is {len(topic)} characters long, Kafka's limit is {MAX_TOPIC_LENGTH}: {shown}"
+    if topic in {".", ".."}:
+        return f"topic name {topic!r} is reserved by Kafka"
+    if _LEGAL_TOPIC.fullmatch(topic) is None:
+        return f"topic name {topic!r} may have only ASCII letters, digits, '.', '_' and '-', as Kafka demands"
+    return None
+
+
+def _bytes_problem(field: str, data: object) -> str | None:
+    if data is None:
+        return None
+    if isinstance(data, str):
+        return f"{field} is str; encode it (.encode())"
+    if isinstance(data, memoryview):
+        if not data.c_contiguous:
+            return f"{field} is a memoryview that is not contiguous; copy it with bytes()"
+        length = data.nbytes
+    elif isinstance(data, bytes | bytearray):
+        length = len(data)
+    else:
+        return f"{field} must be bytes, bytearray, memoryview or None, got {_shown(data)}"
+    if length > MAX_FIELD_LENGTH:
+        return f"{field} is {length} bytes long, the protocol's limit is {MAX_FIELD_LENGTH}"
+    return None
+
+
+def _headers_problem(headers: object) -> str | None:
+    if isinstance(headers, Mapping):
+        headers = tuple(headers.items())
+    if not isinstance(headers, Sequence) or isinstance(headers, str | bytes | bytearray | memoryview):
+        return f"headers must be a sequence of (name, value) pairs or a mapping, got {_shown(headers)}"
+    for index, header in enumerate(headers):
+        if not isinstance(header, tuple) or len(header) != 2:
+            return f"header {index} must be a (name, value) tuple, got {_shown(header)}"
+        name, value = header
+        if not isinstance(name, str):
+            return f"header {index}: name must be str, got {_shown(name)}"
+        try:
+            length = len(name.encode())
+        except UnicodeEncodeError as error:
+            return f"header {index}: name {name!r} is not valid Unicode text ({error.reason})"
+        if length > MAX_FIELD_LENGTH:
+            return f"header {index}: name is {length} bytes long, the protocol's limit is {MAX_FIELD_LENGTH}"
+        problem = _bytes_problem(f"header {index} ({name!r}): value", value)
+        if problem is not None:
+            return problem
+    return None
+
+
+def _partition_problem(partition: object) -> str | None:
+    if partition is None:
+        return None
+    if not isinstance(partition, int) or isinstance(partition, bool):
+        return f"partition must be int or None, got {_shown(partition)}"
+    if not 0 <= partition <= MAX_PARTITION:
+        return f"partition must be between 0 and {MAX_PARTITION}, got {partition}"
+    return None
