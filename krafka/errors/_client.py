@@ -8,7 +8,16 @@ from krafka.errors._base import InvalidMetadataError, KafkaError
 
 
 class ConfigError(KafkaError, ValueError):
-    """An option is wrong; the text names the option, the value given and the bound."""
+    """An option is wrong; the text names the option, the value given and the bound.
+
+    `option` is the option's name, or None where the fault lies in no single one.
+    """
+
+    def __init__(
+        self, message: str = "", *, option: str | None = None, possibly_written: bool = False
+    ) -> None:
+        super().__init__(message, possibly_written=possibly_written)
+        self.option = option
 
 
 class RecordValidationError(KafkaError, ValueError):
