@@ -133,7 +133,7 @@ class TcpConnector:
             await close_stream(stream)
             raise ConnectionFailedError(
                 f"TLS handshake with {address} failed: the peer closed the connection in the middle of it; "
-                "the port may not speak TLS (is it a PLAINTEXT listener?), or it requires a client certificate"
+                "the port may not speak TLS (is it a PLAINTEXT listener?), or it wants a client certificate"
             ) from error
         except ValueError as error:
             await close_stream(stream)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from krafka.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SIZE_PREFIX_BYTES = 4
 CORRELATION_ID_BYTES = 4
@@ -48,24 +53,21 @@ class FrameReader:
         """Bytes of a frame that has begun and is not complete."""
         return len(self._held)
 
-    def feed(self, data: bytes) -> list[memoryview]:
-        """The frames that `data` completes, in order, each without its size prefix.
+    def feed(self, data: bytes) -> Iterator[memoryview]:
+        """The frames that `data` completes, in order, each without its size prefix; take them all.
 
-        The frames are views, of `data` itself when it holds them whole. Raises `ProtocolError` for a
-        size no response can have; frames before it in `data` are lost with it, as the connection is.
+        The frames are views, of `data` itself when it holds them whole. Raises `ProtocolError` at a size
+        no response can have, after the frames before it.
         """
         held = self._held
+        view = memoryview(data)
         if held:
             held += data
             if len(held) < self._needed:
-                return []
+                return
             # The views handed out keep the old buffer; it must not be resized under them.
             self._held = bytearray()
-            return self._cut(memoryview(held))
-        return self._cut(memoryview(data))
-
-    def _cut(self, view: memoryview) -> list[memoryview]:
-        frames: list[memoryview] = []
+            view = memoryview(held)
         start = 0
         available = len(view)
         self._needed = SIZE_PREFIX_BYTES
@@ -78,12 +80,11 @@ class FrameReader:
             if end > available:
                 self._needed = SIZE_PREFIX_BYTES + size
                 break
-            frames.append(view[body:end])
             self._saw_frame = True
+            yield view[body:end]
             start = end
         if start < available:
             self._held += view[start:]
-        return frames
 
     def _bad_size(self, size: int, prefix: bytes) -> ProtocolError:
         if not self._saw_frame and (foreign := recognise_foreign_protocol(prefix)):

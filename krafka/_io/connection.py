@@ -1,0 +1,466 @@
+"""One broker connection: requests out in order, responses back in that order, an outcome for each."""
+
+from __future__ import annotations
+
+import logging
+import math
+import ssl
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import anyio
+from anyio.lowlevel import checkpoint_if_cancelled
+
+from krafka._io.handshake import StreamExchange, negotiate_versions
+from krafka._io.transport import close_stream, explain_tls_error, format_address
+from krafka._state.framing import FrameReader
+from krafka._state.pipeline import PendingRequest, RequestPipeline, throttle_seconds
+from krafka.errors import ConnectionFailedError, KafkaError, NetworkError, ProtocolError, RequestTimedOutError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from anyio.abc import ByteStream, TaskGroup, TaskStatus
+
+    from krafka._io.handshake import ApiVersionTable
+    from krafka._io.transport import Connector
+    from krafka._wire.schema import Request, Response, ResponseT
+
+logger = logging.getLogger(__name__)
+
+_STREAM_ERRORS = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.BusyResourceError, OSError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionOptions:
+    """What every connection of a client has in common; times in seconds, sizes in bytes.
+
+    `connect_timeout` bounds the handshake here; the connector bounds what comes before it.
+    `software_name` and `software_version` show up in the broker's metrics (KIP-511).
+    """
+
+    client_id: str = "krafka"
+    request_timeout: float = 30.0
+    connect_timeout: float = 10.0
+    connections_max_idle: float = 540.0
+    max_frame_size: int = 100 * 1024 * 1024
+    software_name: str = "krafka"
+    software_version: str = "unknown"
+
+
+class Connection:
+    """A connection to one broker, alive while its `run` is.
+
+    `address` is (host, port) and `node_id` the broker's id where it is known; both name the broker in
+    errors and logs. `clock` gives seconds and must be the clock of the event loop.
+
+    The stream belongs to `run`: it is opened, read and closed there. Requests may come from any task of
+    the event loop; each is answered by exactly one call of its `on_response`.
+    """
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        connector: Connector,
+        options: ConnectionOptions,
+        clock: Callable[[], float] = anyio.current_time,
+        *,
+        node_id: int | None = None,
+    ) -> None:
+        self.address = address
+        self.node_id = node_id
+        self.close_reason: KafkaError | None = None
+        """Why the connection is closed or closing; None while it is not."""
+        self.versions: ApiVersionTable | None = None
+        """What the broker told in the handshake; None before."""
+        self.throttled_until = -math.inf
+        """The time until which the broker wants no requests (KIP-219). Told here, respected by senders."""
+        self.last_used = -math.inf
+        """When a request was last queued, or a response last received."""
+        self.requests_sent = 0
+        self.bytes_sent = 0
+        self.bytes_received = 0
+        self._connector = connector
+        self._options = options
+        self._clock = clock
+        self._scope = anyio.CancelScope()
+        self._running = False
+        self._task_group: TaskGroup | None = None
+        self._stream: ByteStream | None = None
+        self._frames = FrameReader(options.max_frame_size, self.peer)
+        self._pipeline = RequestPipeline(options.client_id, self.peer)
+        self._version_by_class: dict[type[Request[Any]], int] = {}
+        self._writing = False
+        self._wakes_at = math.inf
+        self._rearm = anyio.Event()
+        self._bug: Exception | None = None
+
+    @property
+    def peer(self) -> str:
+        """The broker as errors and logs name it."""
+        address = format_address(*self.address)
+        return f"broker at {address}" if self.node_id is None else f"broker {self.node_id} at {address}"
+
+    @property
+    def in_flight(self) -> int:
+        """Requests queued or sent that have no outcome yet."""
+        return self._pipeline.in_flight
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether a request may be sent: the handshake is done, nothing ended it, it has not idled too long.
+
+        Ask before each use after a pause: a broker may drop a connection that idled, without a word,
+        and a machine that was suspended may find out only by the clock.
+        """
+        if self.versions is None or self.close_reason is not None:
+            return False
+        return self.in_flight > 0 or self._clock() - self.last_used < self._options.connections_max_idle
+
+    def api_version(self, request_class: type[Request[Any]]) -> int:
+        """The version both sides speak best. Raises `UnsupportedVersionError` when there is none."""
+        version = self._version_by_class.get(request_class)
+        if version is None:
+            if self.versions is None:
+                raise self._refusal()
+            version = self._version_by_class[request_class] = self.versions.version_for(request_class)
+        return version
+
+    def close(self, reason: str = "it is no longer needed") -> None:
+        """Begin to close; requests without an answer fail. `run` ends soon after; more calls do nothing."""
+        self._shut(NetworkError(f"the connection to {self.peer} was closed: {reason}"), logging.DEBUG)
+
+    # ------------------------------------------------------------------ requests
+
+    @overload
+    async def send(
+        self,
+        request: Request[ResponseT],
+        *,
+        on_response: Callable[[ResponseT | KafkaError, float], object],
+        version: int | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - as below
+        expect_response: Literal[True] = True,
+    ) -> None: ...
+
+    @overload
+    async def send(
+        self,
+        request: Request[ResponseT],
+        *,
+        on_response: Callable[[KafkaError | None, float], object],
+        version: int | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - as below
+        expect_response: Literal[False],
+    ) -> None: ...
+
+    async def send(
+        self,
+        request: Request[Any],
+        *,
+        on_response: Callable[[Any, float], object],
+        version: int | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - bounds the answer, which outlives this call
+        expect_response: bool = True,
+    ) -> None:
+        """Queue a request behind those queued before, and write if nobody else does.
+
+        `on_response(outcome, now)` is called exactly once and must not raise: with the decoded response
+        or a `KafkaError` whose `possibly_written` says whether any byte may have left, or, when
+        `expect_response` is False (acks=0), with None once the bytes are in the stream's hands. The
+        answer has to come within `timeout` seconds (default `request_timeout`) of this call; when it
+        does not, the connection is closed, since Kafka answers in order and nothing behind it can come.
+
+        On a closed connection `on_response` is called at once with a `NetworkError`. Raises, before
+        anything is queued and without a call of `on_response`: `UnsupportedVersionError` when there is
+        no common version, and cancellation. Cancelled while writing, the request stays queued or, if
+        part of a frame may have left, the connection is closed.
+        """
+        await checkpoint_if_cancelled()
+        if self.close_reason is not None or self.versions is None:
+            on_response(self._refusal(), self._clock())
+            return
+        if version is None:
+            version = self.api_version(type(request))
+        if timeout is None:
+            timeout = self._options.request_timeout
+        now = self._clock()
+        deadline = now + timeout
+        self._pipeline.queue(
+            request,
+            version,
+            on_response,
+            expects_response=expect_response,
+            timeout=timeout,
+            deadline=deadline,
+        )
+        self.last_used = now
+        if deadline < self._wakes_at:
+            self._rearm.set()
+        if not self._writing:
+            await self._write_queued()
+
+    async def request(
+        self,
+        request: Request[ResponseT],
+        *,
+        version: int | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the connection's deadline for the answer, as in send()
+    ) -> ResponseT:
+        """Send a request and wait for its response. Raises the `KafkaError` that came instead.
+
+        Cancelled while waiting, the answer is abandoned and the connection lives on.
+        """
+        answered = anyio.Event()
+        outcome: ResponseT | KafkaError | None = None
+
+        def on_response(received: ResponseT | KafkaError, now: float) -> None:
+            nonlocal outcome
+            outcome = received
+            answered.set()
+
+        await self.send(request, on_response=on_response, version=version, timeout=timeout)
+        await answered.wait()
+        assert outcome is not None  # noqa: S101 - for the type checker; the event is set after it
+        if isinstance(outcome, KafkaError):
+            raise outcome
+        return outcome
+
+    # ------------------------------------------------------------------ the connection's own task
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Open the stream, shake hands, report started, then read until the connection ends.
+
+        Before started: raises `ConnectionFailedError`, `ProtocolError`, `UnsupportedVersionError` or
+        `AuthenticationError`. After: ends of any kind are `close_reason`, not exceptions; the only
+        exception is a bug, such as an `on_response` that raised.
+        """
+        if self._running:
+            raise RuntimeError("a Connection runs once; make a new one")
+        self._running = True
+        try:
+            with self._scope:
+                await self._connect_and_serve(task_status)
+        finally:
+            self._fail_pending()
+            if self._bug is not None:
+                raise self._bug
+        if self.versions is None:
+            raise ConnectionFailedError(f"connecting to {self.peer} was given up") from self.close_reason
+
+    async def _connect_and_serve(self, task_status: TaskStatus[None]) -> None:
+        try:
+            await checkpoint_if_cancelled()
+            self._stream = await self._connector.connect(*self.address)
+            await self._shake_hands(self._stream)
+            await self._serve(self._stream, task_status)
+        except BaseException as error:
+            # Known before the stream is closed, so that a writer does not take that for the broker's doing.
+            if isinstance(error, KafkaError):
+                self._shut(error, logging.DEBUG)
+            else:
+                self.close("its task ended")
+            raise
+        finally:
+            self._task_group = None
+            if self._stream is not None:
+                await close_stream(self._stream)
+
+    async def _shake_hands(self, stream: ByteStream) -> None:
+        options = self._options
+        exchange = StreamExchange(
+            stream, self._frames, client_id=options.client_id, peer=self.peer, host=self.address[0]
+        )
+        with anyio.move_on_after(options.connect_timeout) as scope:
+            versions = await negotiate_versions(
+                exchange, software_name=options.software_name, software_version=options.software_version
+            )
+            exchange.check_drained()
+        if scope.cancelled_caught:
+            raise ConnectionFailedError(
+                f"{self.peer} took the connection but did not finish the handshake within "
+                f"{options.connect_timeout:g} s (connect_timeout); it may be overloaded or hung, "
+                "or the port may speak TLS (tls=True) or not be Kafka's"
+            )
+        self.requests_sent = exchange.requests_sent
+        self.bytes_sent = exchange.bytes_sent
+        self.bytes_received = exchange.bytes_received
+        self.last_used = self._clock()
+        if versions.throttle_time_ms > 0:
+            self.throttled_until = self.last_used + versions.throttle_time_ms / 1000
+        self._pipeline = RequestPipeline(options.client_id, self.peer, exchange.requests_sent)
+        self.versions = versions
+        logger.debug("connected to %s", self.peer)
+
+    async def _serve(self, stream: ByteStream, task_status: TaskStatus[None]) -> None:
+        async with anyio.create_task_group() as task_group:
+            self._task_group = task_group
+            task_group.start_soon(self._watch)
+            task_status.started()
+            await self._read(stream)
+
+    async def _read(self, stream: ByteStream) -> None:
+        try:
+            while True:
+                data = await stream.receive()
+                now = self.last_used = self._clock()
+                self.bytes_received += len(data)
+                for frame in self._frames.feed(data):
+                    pending, response = self._pipeline.match(frame)
+                    if wait := throttle_seconds(pending, response):
+                        self.throttled_until = max(self.throttled_until, now + wait)
+                    self._deliver(pending, response, now)
+        except ProtocolError as error:
+            self._shut(error, logging.WARNING)
+        except anyio.EndOfStream as error:
+            self._shut_at_end_of_stream(error)
+        except _STREAM_ERRORS as error:
+            self._shut_broken("reading from", error)
+        except Exception as error:
+            self._crash(error)
+
+    def _deliver(self, pending: PendingRequest, outcome: Response | KafkaError | None, now: float) -> None:
+        try:
+            pending.on_outcome(outcome, now)
+        except Exception as error:
+            self._crash(error)
+
+    # ------------------------------------------------------------------ writing
+
+    async def _write_queued(self) -> None:
+        """Write until nothing is queued. One task does it at a time; the others only queue."""
+        stream = self._stream
+        assert stream is not None  # noqa: S101 - for the type checker; nothing is queued before it is open
+        self._writing = True
+        mid_frame = False
+        try:
+            while self._pipeline.has_queued and self.close_reason is None:
+                chunk, request_count = self._pipeline.take_chunk()
+                self.requests_sent += request_count
+                mid_frame = True
+                await stream.send(chunk)
+                mid_frame = False
+                self.bytes_sent += len(chunk)
+                self._confirm_written()
+                if self._pipeline.has_queued:
+                    await checkpoint_if_cancelled()
+        except _STREAM_ERRORS as error:
+            self._shut_broken("writing to", error)
+        finally:
+            self._writing = False
+            if mid_frame:
+                self._shut(
+                    NetworkError(f"the connection to {self.peer} was closed: a write was cut short"),
+                    logging.INFO,
+                )
+            elif self._pipeline.has_queued and self.close_reason is None and self._task_group is not None:
+                # Cancelled between frames: what others queued must not wait for the next request.
+                self._writing = True
+                self._task_group.start_soon(self._write_queued)
+
+    def _confirm_written(self) -> None:
+        while (pending := self._pipeline.pop_unconfirmed()) is not None:
+            self._deliver(pending, None, self._clock())
+
+    # ------------------------------------------------------------------ deadlines
+
+    async def _watch(self) -> None:
+        """Close the connection when an answer is overdue, or when it has idled too long.
+
+        Requests do not touch this task unless their deadline is earlier than its next waking, and with
+        equal timeouts none is.
+        """
+        while True:
+            self._rearm = anyio.Event()
+            now = self._clock()
+            overdue = self._pipeline.earliest_deadline()
+            if overdue is not None:
+                if overdue.deadline <= now:
+                    self._shut_overdue(overdue)
+                    return
+                self._wakes_at = overdue.deadline
+            else:
+                idle_until = self.last_used + self._options.connections_max_idle
+                if idle_until <= now:
+                    self.close(
+                        f"no request for {self._options.connections_max_idle:g} s (connections_max_idle)"
+                    )
+                    return
+                self._wakes_at = min(idle_until, now + self._options.request_timeout)
+            with anyio.move_on_after(self._wakes_at - now):
+                await self._rearm.wait()
+
+    # ------------------------------------------------------------------ endings
+
+    def _shut(self, reason: KafkaError, level: int) -> None:
+        if self.close_reason is None:
+            self.close_reason = reason
+            if self.versions is not None:
+                logger.log(level, "%s", reason)
+            self._scope.cancel()
+
+    def _shut_overdue(self, overdue: PendingRequest) -> None:
+        self._shut(
+            RequestTimedOutError(
+                f"{self.peer} did not answer {overdue.name} within {overdue.timeout:g} s "
+                f"(request_timeout); the connection is closed with {self.in_flight} request(s) open"
+            ),
+            logging.WARNING,
+        )
+
+    def _shut_at_end_of_stream(self, error: anyio.EndOfStream) -> None:
+        text = f"{self.peer} closed the connection"
+        if held := self._frames.held_bytes:
+            text += f" in the middle of a response, after {held} bytes of it"
+        if in_flight := self.in_flight:
+            text += f" with {in_flight} request(s) open"
+            if self._pipeline.answered == 0:
+                text += (
+                    "; it has answered nothing but ApiVersions: the listener may require SASL authentication"
+                )
+        reason = NetworkError(text)
+        reason.__cause__ = error
+        self._shut(reason, logging.WARNING if in_flight else logging.INFO)
+
+    def _shut_broken(self, doing: str, error: Exception) -> None:
+        if isinstance(error, ssl.SSLError):
+            said = f"TLS: {explain_tls_error(error, self.address[0])}"
+        else:
+            said = str(error.__cause__ or error) or type(error).__name__
+        reason = NetworkError(f"the connection to {self.peer} broke in {doing} it: {said}")
+        reason.__cause__ = error
+        self._shut(reason, logging.WARNING)
+
+    def _crash(self, error: Exception) -> None:
+        """Close because of a bug. All requests get their outcomes first, then run() raises the first bug."""
+        if self._bug is None:
+            self._bug = error
+        self._shut(
+            NetworkError(f"the connection to {self.peer} was closed by a bug in the client: {error!r}"),
+            logging.ERROR,
+        )
+
+    def _refusal(self) -> NetworkError:
+        text = f"not sent: the connection to {self.peer} is " + (
+            "closed" if self.close_reason else "not open yet"
+        )
+        refusal = NetworkError(f"{text}: {self.close_reason}" if self.close_reason else text)
+        refusal.__cause__ = self.close_reason
+        return refusal
+
+    def _fail_pending(self) -> None:
+        """Give every request without an outcome its error."""
+        now = self._clock()
+        written, queued = self._pipeline.drain()
+        for pending in written:
+            self._deliver(pending, self._failure(pending, possibly_written=True), now)
+        for pending in queued:
+            self._deliver(pending, self._failure(pending, possibly_written=False), now)
+
+    def _failure(self, pending: PendingRequest, *, possibly_written: bool) -> KafkaError:
+        reason = self.close_reason
+        error_class = RequestTimedOutError if isinstance(reason, RequestTimedOutError) else NetworkError
+        text = f"no answer to {pending.name}" if possibly_written else f"{pending.name} was not sent"
+        failure = error_class(f"{text}: {reason}", possibly_written=possibly_written)
+        failure.__cause__ = reason
+        return failure
