@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import math
 import socket
 import ssl
@@ -91,7 +92,7 @@ class TcpConnector:
             raise ConnectionFailedError(
                 f"the host name of {address} does not resolve: {error.strerror or error}"
             ) from error
-        except UnicodeError as error:
+        except ValueError as error:
             raise ConnectionFailedError(f"the host name of {address} is not a valid name: {error}") from error
         except OSError as error:
             raise ConnectionFailedError(f"TCP connect to {address} failed: {_explain(error)}") from error
@@ -144,13 +145,11 @@ class TcpConnector:
 
 
 def _is_ip_address(host: str) -> bool:
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            socket.inet_pton(family, host)
-        except OSError:
-            continue
-        return True
-    return False
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
