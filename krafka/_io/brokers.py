@@ -182,7 +182,7 @@ class BrokerPool:
 
     @property
     def addresses(self) -> list[str]:
-        """The addresses in use as `host:port`, for texts: the nodes' if they are known, else the bootstrap's."""
+        """The addresses in use as `host:port`, for texts: the nodes' if known, else the bootstrap's."""
         return [str(endpoint) for endpoint in self._nodes.values() or self._bootstrap]
 
     def node_error(self, node_id: int) -> KafkaError | None:
@@ -206,6 +206,11 @@ class BrokerPool:
         self._check_open()
         endpoint = self._nodes.get(node_id)
         if endpoint is None:
+            # Callers come back after a failure, and this one would cost them no time.
+            await anyio.sleep(self._backoff.delay(0, self._random.random()))
+            self._check_open()
+            endpoint = self._nodes.get(node_id)
+        if endpoint is None:
             known = ", ".join(map(str, sorted(self._nodes))) or "none"
             raise ConnectionFailedError(
                 f"broker {node_id} is not in the cluster's metadata (known brokers: {known}); it may have "
@@ -220,7 +225,9 @@ class BrokerPool:
             return link.connection
         if isinstance(link.error, (*_FATAL, ProducerClosedError)):
             raise same_error(link.error)
-        raise ConnectionFailedError(f"broker {node_id} at {endpoint} cannot be used: {link.error}") from link.error
+        raise ConnectionFailedError(
+            f"broker {node_id} at {endpoint} cannot be used: {link.error}"
+        ) from link.error
 
     async def any_connection(self, *, avoid: Connection | None = None) -> Connection:
         """A connection to whichever broker, for requests that every broker answers.
