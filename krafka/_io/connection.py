@@ -6,7 +6,7 @@ import logging
 import math
 import ssl
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import anyio
 from anyio.lowlevel import checkpoint_if_cancelled
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from krafka._io.handshake import ApiVersionTable
     from krafka._io.transport import Connector
-    from krafka._wire.schema import Request, Response, ResponseT
+    from krafka._wire.schema import Request, Response
+
+    ResponseT = TypeVar("ResponseT", bound=Response)
 
 logger = logging.getLogger(__name__)
 
@@ -271,12 +273,13 @@ class Connection:
         exchange = StreamExchange(
             stream, self._frames, client_id=options.client_id, peer=self.peer, host=self.address[0]
         )
-        with anyio.move_on_after(options.connect_timeout) as scope:
+        versions = None
+        with anyio.move_on_after(options.connect_timeout):
             versions = await negotiate_versions(
                 exchange, software_name=options.software_name, software_version=options.software_version
             )
             exchange.check_drained()
-        if scope.cancelled_caught:
+        if versions is None:
             raise ConnectionFailedError(
                 f"{self.peer} took the connection but did not finish the handshake within "
                 f"{options.connect_timeout:g} s (connect_timeout); it may be overloaded or hung, "

@@ -15,7 +15,7 @@ import anyio
 
 from krafka._io.transport import explain_tls_error
 from krafka._state.framing import CORRELATION_ID_BYTES
-from krafka._wire.api import API_BY_KEY, negotiate
+from krafka._wire.api import APIS_BY_KEY, negotiate
 from krafka._wire.api_versions import ApiVersionsRequest, ApiVersionsResponse
 from krafka._wire.frames import decode_response, encode_request, response_correlation_id
 from krafka.errors import (
@@ -68,10 +68,10 @@ class ApiVersionTable:
 
     def _negotiate(self, api_key: int) -> int | None:
         offered = self.ranges.get(api_key)
-        return None if offered is None else negotiate(API_BY_KEY[api_key], *offered)
+        return None if offered is None else negotiate(APIS_BY_KEY[api_key], *offered)
 
     def _no_common_version(self, api_key: int) -> UnsupportedVersionError:
-        api = API_BY_KEY[api_key]
+        api = APIS_BY_KEY[api_key]
         ours = f"krafka speaks {api.name} versions {api.min_version} to {api.max_version}"
         offered = self.ranges.get(api_key)
         if offered is None:
@@ -113,7 +113,7 @@ class StreamExchange:
         self._answers: deque[memoryview] = deque()
 
     async def __call__(self, request: Request[Any], version: int) -> memoryview:
-        name = f"{API_BY_KEY[request.API_KEY].name} v{version}"
+        name = f"{APIS_BY_KEY[request.API_KEY].name} v{version}"
         correlation_id = self.requests_sent
         data = b"".join(encode_request(request, version, correlation_id, self._client_id))
         try:
@@ -175,7 +175,7 @@ async def negotiate_versions(
     again on the same connection (KIP-511). Raises `ProtocolError` for an answer that makes no sense,
     `UnsupportedVersionError` when there is no version of ApiVersions in common.
     """
-    api = API_BY_KEY[ApiVersionsRequest.API_KEY]
+    api = APIS_BY_KEY[ApiVersionsRequest.API_KEY]
     request = ApiVersionsRequest(client_software_name=software_name, client_software_version=software_version)
     version = api.max_version
     for _ in range(_MAX_ATTEMPTS):

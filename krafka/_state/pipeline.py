@@ -7,14 +7,14 @@ from collections import deque
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from krafka._wire.api import API_BY_KEY
-from krafka._wire.frames import decode_response, encode_request, response_correlation_id
+from krafka._wire.api import APIS_BY_KEY
+from krafka._wire.frames import decode_response, encode_request, frame_length, response_correlation_id
 from krafka.errors import ProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from krafka._wire.schema import Request, Response
+    from krafka._wire.schema import Buffer, Request, Response
 
     OnOutcome = Callable[[Any, float], object]
 
@@ -61,7 +61,7 @@ class PendingRequest:
         request: Request[Any],
         version: int,
         correlation_id: int,
-        parts: Sequence[bytes | bytearray | memoryview],
+        parts: list[Buffer],
         on_outcome: OnOutcome,
         *,
         expects_response: bool,
@@ -81,7 +81,7 @@ class PendingRequest:
     @property
     def name(self) -> str:
         """API and version, as errors and logs name the request."""
-        return f"{API_BY_KEY[self.api_key].name} v{self.version}"
+        return f"{APIS_BY_KEY[self.api_key].name} v{self.version}"
 
 
 class RequestPipeline:
@@ -152,14 +152,14 @@ class RequestPipeline:
 
     def take_chunk(self) -> tuple[bytes, int]:
         """The bytes to write next, and how many requests they hold: written in part from here on."""
-        parts: list[bytes | bytearray | memoryview] = []
+        parts: list[Buffer] = []
         size = count = 0
         while self._outbox and size < COALESCED_WRITE_BYTES:
             pending = self._outbox.popleft()
             parts += pending.parts
-            size += sum(map(len, pending.parts))
+            size += frame_length(pending.parts)
             count += 1
-            pending.parts = ()
+            pending.parts = []
             (self._awaiting if pending.expects_response else self._unconfirmed).append(pending)
         return b"".join(parts), count
 
