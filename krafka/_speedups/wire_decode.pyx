@@ -132,9 +132,9 @@ cdef object read_string(Cursor* cursor, Py_ssize_t length):
         try:
             return at[:length].decode("utf-8")
         except UnicodeDecodeError as error:
-            raise ProtocolError(
-                f"{<object> cursor.label}: {trail_path(cursor.trail)} is not UTF-8 before offset {cursor.position}"
-            ) from error
+            start = cursor.position - length
+            detail = f"{trail_path(cursor.trail)} at offset {start} is not UTF-8"
+            raise ProtocolError(f"{<object> cursor.label}: {detail}") from error
     result = <object> text
     Py_XDECREF(text)
     return result
@@ -248,12 +248,14 @@ cdef int read_tagged(StructPlan plan, object struct, Cursor* cursor) except -1:
     cdef Py_ssize_t end = cursor.end
     cdef FieldPlan field
     if count > (end - cursor.position) // 2:
-        malformed(cursor, f"announces {count} of them, {end - cursor.position} bytes are left at {cursor.position}")
+        left = end - cursor.position
+        malformed(cursor, f"announces {count} of them, {left} bytes are left at offset {cursor.position}")
     for _ in range(count):
         tag = read_uvarint(cursor)
         size = read_uvarint(cursor)
         if size > end - cursor.position:
-            malformed(cursor, f"tag {tag} needs {size} bytes, {end - cursor.position} are left at {cursor.position}")
+            left = end - cursor.position
+            malformed(cursor, f"tag {tag} needs {size} bytes, {left} are left at offset {cursor.position}")
         for index in range(PyList_GET_SIZE(plan.tagged)):
             field = <FieldPlan> PyList_GET_ITEM(plan.tagged, index)
             if field.tag == tag:

@@ -69,5 +69,5 @@ cdef str trail_path(Trail* trail)
 
 
 cdef inline PyObject** slot_of(object struct, FieldPlan field) noexcept:
-    """The field's slot in an instance of the class it was planned for; NULL inside: deleted, or not set yet."""
+    """The field's slot in an instance of its class; NULL in it means deleted, or not set yet."""
     return <PyObject**> (<char*> <PyObject*> struct + field.offset)

@@ -78,6 +78,9 @@ cdef StructPlan struct_plan(object cls, int version, bint flexible):
             plan.absent.append(field)
             if not field.ignorable:
                 plan.refused.append(field)
+        elif field.array and field.item_size == 0:
+            # Elements of no bytes would let a few bytes ask for an array of any length.
+            raise TypeError(f"{cls.__name__}.{spec.name} v{version}: an array of structs without fields")
         elif within(version, spec.tagged):
             plan.tagged.append(field)
         else:
@@ -106,9 +109,6 @@ cdef FieldPlan field_plan(object cls, object spec, object attribute, int version
         field.kind = KIND_STRUCT
         field.plan = struct_plan(spec.type, version, flexible)
         field.item_size = 1 if field.nullable and not field.array else field.plan.min_size
-    if field.array and field.item_size == 0:
-        # An element of no bytes would let a few bytes ask for an array of any length.
-        raise TypeError(f"{cls.__name__}.{spec.name} v{version}: an array of structs without fields")
     set_default(field, attribute)
     return field
 

@@ -4,9 +4,9 @@ A frame on the wire is a four-byte size, a header and a message. The header of a
 fields of its own (KIP-482), save an ApiVersions response's. Encoding gives all of it; decoding takes what
 follows the size.
 
-Encoding returns a list of parts to be sent in order. A buffer of 1 KiB or more in a `records` or `bytes` field
-is one of the parts, not a copy: it must not change until the frame is sent. Every problem with a value is a
-ValueError or a TypeError that names the field, every problem with received bytes a ProtocolError.
+Encoding returns a list of parts to be sent in order. A buffer of 1 KiB or more in a `records` or `bytes`
+field is one of the parts, not a copy: it must not change until the frame is sent. Every problem with a value
+is a ValueError or a TypeError that names the field, every problem with received bytes a ProtocolError.
 """
 
 from __future__ import annotations
