@@ -165,7 +165,8 @@ def _tls(option: Option, value: Any) -> bool | ssl.SSLContext:
 def _partitioner(option: Option, value: Any) -> Partitioner:
     if value is None:
         return DefaultPartitioner()
-    if isinstance(value, type) or not isinstance(value, Partitioner):
+    # str and bytes have a method of that name too, for another purpose.
+    if isinstance(value, type | str | bytes | bytearray) or not isinstance(value, Partitioner):
         raise option.error("must be an object with a method partition(topic, key, partition_count)", value)
     return value
 

@@ -203,8 +203,8 @@ def _no_such_property(entry: _Property) -> str:
     if reason is not None:
         return f"{entry.label} cannot be used: {reason}"
     near = difflib.get_close_matches(entry.name, [*_OPTION_BY_PROPERTY, *_LEVEL_OF_CODEC], n=1)
-    hint = f"the nearest known one is {near[0]}" if near else "and none known is near to it"
-    return f"{entry.label} is an unknown property; {hint}"
+    hint = f"; the nearest known one is {near[0]}" if near else ", and none known is near to it"
+    return f"{entry.label} is an unknown property{hint}"
 
 
 def _value(option: Option, entry: _Property) -> Any:

@@ -34,7 +34,7 @@ class KafkaError(Exception):
     """The record may be in the log in spite of this error: a request left for the broker and its
     outcome is unknown. False means it is certain that the record was not written."""
 
-    summary: ClassVar[str] = ""
+    summary: ClassVar[str] = "The operation failed."
     """One sentence: what happened and what to do. It is the text where a broker sent no message."""
 
     def __init_subclass__(cls, *, code: int | None = None, code_name: str | None = None) -> None:

@@ -1,0 +1,156 @@
+"""Records: what may be sent, and an explanation for everything that may not."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from krafka.errors import RecordValidationError
+from krafka.records import (
+    MAX_TIMESTAMP,
+    ProducerRecord,
+    RecordMetadata,
+    TopicPartition,
+    explain_invalid,
+    header_items,
+    timestamp_ms,
+)
+
+
+class _HugeBytes(bytes):
+    """Claims the length it stands for, so that a test needs no 2 GiB."""
+
+    def __len__(self) -> int:
+        return 2**31
+
+
+def explain(**changes: Any) -> str | None:
+    fields: dict[str, Any] = {
+        "topic": "orders",
+        "value": b"v",
+        "key": None,
+        "headers": (),
+        "partition": None,
+        "timestamp": None,
+    }
+    error = explain_invalid(**{**fields, **changes})
+    return None if error is None else str(error)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"value": None},
+        {"value": b""},
+        {"value": bytearray(b"v"), "key": memoryview(b"k")},
+        {"topic": "a" * 249},
+        {"topic": "A.b_c-0"},
+        {"topic": "..."},
+        {"headers": [("trace", b"1"), ("trace", None), ("", memoryview(b""))]},
+        {"headers": {"trace": b"1"}},
+        {"partition": 0},
+        {"partition": 2**31 - 1},
+        {"timestamp": 0},
+        {"timestamp": MAX_TIMESTAMP},
+        {"timestamp": datetime(2026, 1, 1, tzinfo=UTC)},
+    ],
+)
+def test_what_kafka_takes_is_valid(changes: dict[str, Any]) -> None:
+    assert explain(**changes) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"topic": b"orders"}, "topic must be str, got b'orders' (bytes)"),
+        ({"topic": ""}, "topic is empty"),
+        ({"topic": "a" * 250}, "250 characters long, Kafka's limit is 249"),
+        ({"topic": "."}, "'.' is reserved"),
+        ({"topic": ".."}, "'..' is reserved"),
+        ({"topic": "a b"}, "'a b' may have only ASCII"),
+        ({"topic": "a\n"}, "may have only ASCII"),
+        ({"topic": "größe"}, "may have only ASCII"),
+        ({"value": "text"}, "'orders': value is str; encode it (.encode())"),
+        ({"key": "text"}, "'orders': key is str; encode it (.encode())"),
+        ({"value": 5}, "value must be bytes, bytearray, memoryview or None, got 5 (int)"),
+        ({"key": memoryview(b"abcd")[::2]}, "key is a memoryview that is not contiguous"),
+        ({"value": _HugeBytes()}, "value is 2147483648 bytes long, the protocol's limit is 2147483647"),
+        ({"headers": None}, "headers must be a sequence"),
+        ({"headers": "ab"}, "headers must be a sequence"),
+        ({"headers": [b"ab"]}, "header 0 must be a (name, value) tuple"),
+        ({"headers": [("a", b"1"), ("b",)]}, "header 1 must be a (name, value) tuple"),
+        ({"headers": [(b"a", b"1")]}, "header 0: name must be str, got b'a' (bytes)"),
+        ({"headers": [("\ud800", b"1")]}, "header 0: name '\\ud800' is not valid Unicode"),
+        ({"headers": [("a", "1")]}, "header 0 ('a'): value is str; encode it"),
+        ({"headers": {"a": 1}}, "header 0 ('a'): value must be bytes"),
+        ({"partition": -1}, "partition must be between 0 and 2147483647, got -1"),
+        ({"partition": 2**31}, "partition must be between 0 and 2147483647, got 2147483648"),
+        ({"partition": True}, "partition must be int or None, got True (bool)"),
+        ({"partition": "1"}, "partition must be int or None, got '1' (str)"),
+        ({"timestamp": -1}, "timestamp must be between 0"),
+        ({"timestamp": 2**63}, "timestamp must be between 0"),
+        (
+            {"timestamp": True},
+            "timestamp must be int epoch milliseconds or an aware datetime, got True (bool)",
+        ),
+        (
+            {"timestamp": 1.5},
+            "timestamp must be int epoch milliseconds or an aware datetime, got 1.5 (float)",
+        ),
+        ({"timestamp": datetime(2026, 1, 1)}, "has no time zone"),
+    ],
+)
+def test_what_kafka_does_not_take_is_explained(changes: dict[str, Any], named: str) -> None:
+    text = explain(**changes)
+    assert text is not None
+    assert named in text
+
+
+def test_a_long_value_is_cut_short_in_the_text() -> None:
+    assert len(explain(value=["x" * 10_000]) or "") < 200
+
+
+@given(st.datetimes(min_value=datetime(1970, 1, 2), timezones=st.timezones()))
+def test_an_aware_datetime_is_its_moment_to_the_millisecond(moment: datetime) -> None:
+    milliseconds = timestamp_ms(moment)
+    start = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
+    assert start <= moment < start + timedelta(milliseconds=1)
+
+
+def test_the_same_moment_in_two_zones_is_one_timestamp() -> None:
+    noon = datetime(2026, 6, 1, 12, tzinfo=UTC)
+    assert timestamp_ms(noon) == timestamp_ms(noon.astimezone(timezone(timedelta(hours=5, minutes=30))))
+    assert timestamp_ms(noon) == 1_780_315_200_000
+
+
+def test_a_moment_before_1970_is_refused() -> None:
+    with pytest.raises(RecordValidationError, match="1970"):
+        timestamp_ms(datetime(1969, 12, 31, tzinfo=UTC))
+
+
+def test_header_items_keeps_pairs_and_unfolds_a_mapping() -> None:
+    pairs = [("a", b"1"), ("a", None)]
+    assert header_items(pairs) is pairs
+    assert header_items({"a": b"1", "b": None}) == (("a", b"1"), ("b", None))
+
+
+def test_a_record_keeps_null_and_empty_apart_and_can_be_changed() -> None:
+    record = ProducerRecord("orders", b"", key=None)
+    assert record != ProducerRecord("orders", None, key=None)
+    assert ProducerRecord("orders").value is None
+    record.headers = [*header_items(record.headers), ("trace", b"1")]
+    assert record == ProducerRecord("orders", b"", headers=[("trace", b"1")])
+    with pytest.raises(TypeError):
+        ProducerRecord("orders", b"v", b"k")  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        record.colour = 1  # type: ignore[attr-defined]
+
+
+def test_results_are_plain_tuples() -> None:
+    assert RecordMetadata("orders", 3, 7, 5) == ("orders", 3, 7, 5)
+    assert TopicPartition(topic="orders", partition=3) == ("orders", 3)
