@@ -166,6 +166,7 @@ class BrokerPool:
         self._bootstrap_first = False
         self._links: set[_Link] = set()
         self._retired: set[_Link] = set()
+        self._updated = anyio.Event()
         self._all_ended: anyio.Event | None = None
         self._last_error: KafkaError | None = None
         self.connections_created = 0
@@ -206,8 +207,9 @@ class BrokerPool:
         self._check_open()
         endpoint = self._nodes.get(node_id)
         if endpoint is None:
-            # Callers come back after a failure, and this one would cost them no time.
-            await anyio.sleep(self._backoff.delay(0, self._random.random()))
+            # Callers come back after a failure, so one that costs no time would have them spin.
+            with anyio.move_on_after(self._backoff.delay(0, self._random.random())):
+                await self._updated.wait()
             self._check_open()
             endpoint = self._nodes.get(node_id)
         if endpoint is None:
@@ -258,6 +260,8 @@ class BrokerPool:
             node_id: self._endpoint(broker.host, broker.port) for node_id, broker in brokers.items()
         }
         self._bootstrap_first = False
+        self._updated.set()
+        self._updated = anyio.Event()
         needed = {*self._nodes.values(), *self._bootstrap}
         for address, endpoint in list(self._endpoints.items()):
             if endpoint not in needed:
@@ -287,6 +291,7 @@ class BrokerPool:
         """
         if self._all_ended is None:
             self._all_ended = anyio.Event()
+            self._updated.set()
         if not self._links:
             self._all_ended.set()
         for link in self._links:

@@ -63,8 +63,10 @@ class MetadataRefresher:
     leader, and every `metadata_max_age` seconds; a failure, or an answer that tells nothing new, is followed
     by a growing `retry_backoff`. Only topics in use are asked for. At each refresh `still_used(name)` tells
     whether records of the topic are buffered or were accepted since it was last called; a topic unused for
-    `metadata_max_idle` seconds is forgotten. `on_update` is called with every snapshot that differs from the one before, from the
-    refresher's task or from the caller of `note_leader()`.
+    `metadata_max_idle` seconds is forgotten.
+
+    `on_update` is called with every snapshot that differs from the one before, from the refresher's task or
+    from the caller of `note_leader()`.
     """
 
     def __init__(
@@ -141,11 +143,12 @@ class MetadataRefresher:
         """The topic's metadata once it is known to have partitions, and `partition` among them if given.
 
         `deadline` is in the clock's seconds; `limit` names the option it comes from, for the text.
-        Raises `MetadataTimeoutError` at the deadline, with the last real reason as its cause. Raises at
-        once what waiting does not mend: the topic's `TopicAuthorizationFailedError`, `InvalidTopicError`
-        or other error that is not retriable, and `AuthenticationError`, `UnsupportedVersionError` and
-        `ProducerClosedError` of the connection, and what `fail()` was given. A topic that is unknown may be about to be created, so it
-        is waited for.
+
+        Raises `MetadataTimeoutError` at the deadline, with the last real reason as its cause. What waiting
+        does not mend is raised at once: the topic's `TopicAuthorizationFailedError`, `InvalidTopicError` or
+        other error that is not retriable; `AuthenticationError`, `UnsupportedVersionError` or
+        `ProducerClosedError` of the connection; and what `fail()` was given. A topic that is unknown may be
+        about to be created, so it is waited for.
         """
         await anyio.lowlevel.checkpoint()
         began = self._clock()
@@ -172,8 +175,17 @@ class MetadataRefresher:
         finally:
             topic.waiters -= 1
 
+    async def wait_for_refresh(self, deadline: float) -> None:
+        """Return once brokers have been asked anew, whatever came of it, or at the deadline."""
+        rounds_before = self._rounds
+        self.request_update()
+        while self._rounds == rounds_before and self._failure is None and self._clock() < deadline:
+            changed = self._changed
+            with anyio.move_on_after(deadline - self._clock()):
+                await changed.wait()
+
     def needs_refresh(self) -> bool:
-        """Whether a topic that somebody needs has no metadata yet, a passing error, or leaderless partitions."""
+        """Whether a topic somebody needs has no metadata yet, a passing error, or leaderless partitions."""
         return any(
             (topic.needed or topic.waiters > 0) and self._is_unsettled(name)
             for name, topic in self._topics.items()
@@ -306,7 +318,7 @@ class MetadataRefresher:
         self._fruitless += 1
         self._expires = now + self._config.metadata_max_age
         # Trying again does not mend a fatal error, so that waits until somebody asks.
-        self._requested = self._new_topics = not error.is_fatal
+        self._requested = not error.is_fatal
         if now >= self._rebootstrap_at:
             logger.warning(
                 "no metadata for %g s: starting over from the bootstrap servers", REBOOTSTRAP_AFTER
