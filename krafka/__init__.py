@@ -1,1 +1,29 @@
-"""krafka: a Kafka producer for structured-concurrency Python."""
+"""krafka: a Kafka producer for structured-concurrency Python, the same under asyncio and trio."""
+
+from __future__ import annotations
+
+from krafka import errors
+from krafka._version import __version__
+from krafka.compression import Compression
+from krafka.config import Acks, ProducerConfig
+from krafka.errors import *  # noqa: F403 - its __all__ is part of this one
+from krafka.partitioners import DefaultPartitioner, Partitioner
+from krafka.producer import Delivery, Producer, SendResult
+from krafka.records import PartitionInfo, ProducerRecord, RecordMetadata, TopicPartition
+
+__all__ = [
+    "Acks",
+    "Compression",
+    "DefaultPartitioner",
+    "Delivery",
+    "PartitionInfo",
+    "Partitioner",
+    "Producer",
+    "ProducerConfig",
+    "ProducerRecord",
+    "RecordMetadata",
+    "SendResult",
+    "TopicPartition",
+    "__version__",
+]
+__all__ += errors.__all__

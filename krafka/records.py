@@ -35,6 +35,14 @@ class TopicPartition(NamedTuple):
     partition: int
 
 
+class PartitionInfo(NamedTuple):
+    """One partition of a topic as the metadata has it; `leader` is a broker's id, or None while there is none."""
+
+    topic: str
+    partition: int
+    leader: int | None
+
+
 class RecordMetadata(NamedTuple):
     """Where an acknowledged record lies.
 

@@ -166,6 +166,7 @@ from krafka.errors._producing import (
     UnsupportedSaslMechanismError,
     UnsupportedVersionError,
 )
+from krafka.errors._records import RecordTooLargeError, SendManyError
 
 __all__ = [
     "AuthenticationError",
@@ -278,6 +279,7 @@ __all__ = [
     "RebalanceInProgressError",
     "RebootstrapRequiredError",
     "RecordListTooLargeError",
+    "RecordTooLargeError",
     "RecordValidationError",
     "ReplicaNotAvailableError",
     "RequestTimedOutError",
@@ -285,6 +287,7 @@ __all__ = [
     "RetriableError",
     "SaslAuthenticationFailedError",
     "SecurityDisabledError",
+    "SendManyError",
     "ShareSessionLimitReachedError",
     "ShareSessionNotFoundError",
     "SnapshotNotFoundError",

@@ -65,6 +65,8 @@ class BufferFullError(KafkaError, anyio.WouldBlock):
     """`buffer_memory` is full and the call does not wait; the record was not accepted."""
 
     is_retriable = True
+    needed: int = 0
+    """Bytes the record would have had to be given."""
 
 
 class MetadataNotReadyError(KafkaError, anyio.WouldBlock):

@@ -1,0 +1,153 @@
+"""The way into the buffer for a record that cannot be appended at once: it waits for metadata, or for memory."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from krafka._speedups.append import for_raising
+from krafka.errors import (
+    BufferFullError,
+    BufferTimeoutError,
+    DeliveryTimeoutError,
+    MetadataNotReadyError,
+    RecordValidationError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from krafka._io.engine import Engine
+    from krafka._speedups.append import Delivery
+    from krafka.errors import KafkaError
+
+
+class Admission:
+    """Takes records that have to wait, each no longer than `max_block`, memory in the order they came."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._scopes: set[anyio.CancelScope] = set()
+        self._empty = anyio.Event()
+        self._refusal: KafkaError | None = None
+
+    async def wait_until_empty(self) -> None:
+        """Return when no record waits here any more; for a producer that takes no new ones."""
+        while self._scopes:
+            self._empty = anyio.Event()
+            await self._empty.wait()
+
+    def abort(self, error: KafkaError) -> None:
+        """End every wait with this error, those to come included."""
+        self._refusal = error
+        for scope in self._scopes:
+            scope.cancel()
+
+    @contextmanager
+    def waiting(self) -> Generator[None]:
+        """A wait that `abort` ends and that `wait_until_empty` waits for."""
+        if self._refusal is not None:
+            raise for_raising(self._refusal)
+        with anyio.CancelScope() as scope:
+            self._scopes.add(scope)
+            try:
+                yield
+                return
+            finally:
+                self._scopes.discard(scope)
+                if not self._scopes:
+                    self._empty.set()
+        assert self._refusal is not None  # noqa: S101 - only abort() cancels the scope
+        raise for_raising(self._refusal)
+
+    async def admit(
+        self, topic: Any, value: Any, key: Any, headers: Any, partition: Any, timestamp: Any, entered: float
+    ) -> Delivery:
+        """Append a record that entered the producer at `entered`, after what it has to wait for.
+
+        Cancelled, it was not accepted. Raises `MetadataTimeoutError`, `BufferTimeoutError`, `DeliveryTimeoutError`
+        or `RecordValidationError`.
+        """
+        appender = self._engine.accumulator.appender
+        memory = self._engine.accumulator.memory
+        appender.check_caller()
+        deadline = entered + min(self._engine.config.max_block, self._engine.config.delivery_timeout)
+        grant = 0
+        try:
+            with self.waiting():
+                while True:
+                    try:
+                        delivery, grant = appender.append_granted(
+                            topic, value, key, headers, partition, timestamp, entered, grant
+                        )
+                    except MetadataNotReadyError:
+                        await self._wait_for_metadata(topic, partition, deadline)
+                    except BufferFullError as full:
+                        memory.release(grant)
+                        grant = 0
+                        grant = await self._wait_for_memory(full.needed, topic, entered, deadline)
+                    else:
+                        return delivery
+        finally:
+            memory.release(grant)
+        raise AssertionError("unreachable: the loop returns or raises")
+
+    async def _wait_for_metadata(self, topic: str, partition: int | None, deadline: float) -> None:
+        metadata = self._engine.metadata
+        limit = (
+            "max_block"
+            if self._engine.config.max_block <= self._engine.config.delivery_timeout
+            else "delivery_timeout"
+        )
+        known = await metadata.wait_for_topic(topic, deadline, limit=limit)
+        if partition is not None and partition >= len(known.partitions):
+            # The topic may have grown since; one fresh look tells, no need to wait for max_block.
+            await metadata.wait_for_refresh(deadline)
+            known = await metadata.wait_for_topic(topic, deadline, limit=limit)
+            if partition >= len(known.partitions):
+                raise RecordValidationError(
+                    f"record for topic {topic!r}: there is no partition {partition}; "
+                    f"the topic has partitions 0 to {len(known.partitions) - 1}"
+                )
+
+    async def _wait_for_memory(self, needed: int, topic: str, entered: float, deadline: float) -> int:
+        accumulator = self._engine.accumulator
+        memory = accumulator.memory
+        if not memory.waiting:
+            accumulator.expedite(list(accumulator.incomplete))
+        granted = anyio.Event()
+        ticket = memory.join(needed, granted.set)
+        try:
+            with anyio.CancelScope(deadline=deadline):
+                await granted.wait()
+        except BaseException:
+            memory.leave(ticket)
+            raise
+        if ticket.granted:
+            granted_bytes, ticket.granted = ticket.granted, 0
+            return granted_bytes
+        memory.leave(ticket)
+        raise self._out_of_memory(needed, topic, entered)
+
+    def _out_of_memory(
+        self, needed: int, topic: str, entered: float
+    ) -> BufferTimeoutError | DeliveryTimeoutError:
+        engine = self._engine
+        memory = engine.accumulator.memory
+        waited = engine.clock() - entered
+        cause = engine.metadata.last_error or engine.pool.last_error
+        text = (
+            f"a record for topic {topic!r} waited {waited:.3g} s for {needed} bytes of buffer_memory "
+            f"({memory.available} of {engine.config.buffer_memory} are free, {memory.waiting} others wait); "
+            "the brokers take records more slowly than they come"
+            + (f", last reason: {cause}" if cause is not None else "")
+        )
+        error: BufferTimeoutError | DeliveryTimeoutError
+        if engine.config.delivery_timeout < engine.config.max_block:
+            error = DeliveryTimeoutError(f"{text} (delivery_timeout {engine.config.delivery_timeout:g} s)")
+        else:
+            error = BufferTimeoutError(f"{text} (max_block {engine.config.max_block:g} s)")
+        error.__cause__ = cause
+        return error

@@ -1,0 +1,99 @@
+"""A bulk send: records taken from an iterable as fast as the buffer has room, each noted in one result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from anyio.lowlevel import checkpoint
+
+from krafka._speedups.append import SendResult
+from krafka.errors import BufferFullError, KafkaError, MetadataNotReadyError
+from krafka.records import ProducerRecord
+
+if TYPE_CHECKING:
+    from krafka._io.engine import Engine
+
+# How many records go in before other tasks, the senders among them, get their turn.
+CHUNK = 512
+
+
+class BulkSend:
+    """One `send_many` call in progress."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.result = SendResult()
+        self._engine = engine
+        self._admission = engine.admission
+        self._appender = engine.accumulator.appender
+        self._since_yield = 0
+        self._hopeless: dict[str, KafkaError] = {}
+
+    async def take_values(self, topic: str, values: Any) -> None:
+        """Append every value to `topic`."""
+        if hasattr(values, "__aiter__"):
+            async for value in values:
+                await self._take(ProducerRecord(topic, value))
+            return
+        iterator = iter(values)
+        while True:
+            taken, waiting, reason = self._appender.append_many(self.result, topic, iterator, CHUNK)
+            if reason is not None:
+                await self._wait_with(topic, waiting, None, None, None, None)
+            elif taken < CHUNK:
+                return
+            await checkpoint()
+
+    async def take_records(self, records: Any) -> None:
+        """Append every record."""
+        if hasattr(records, "__aiter__"):
+            async for record in records:
+                await self._take(record)
+            return
+        for record in records:
+            await self._take(record)
+
+    async def _take(self, record: ProducerRecord) -> None:
+        if not isinstance(record, ProducerRecord):
+            raise TypeError(
+                f"send_many(records) takes ProducerRecord objects, got {type(record).__name__}; "
+                "for plain values call send_many(topic, values)"
+            )
+        try:
+            delivery = self._appender.append(
+                record.topic,
+                record.value,
+                key=record.key,
+                headers=record.headers,
+                partition=record.partition,
+                timestamp=record.timestamp,
+            )
+        except (BufferFullError, MetadataNotReadyError):
+            await self._wait_with(
+                record.topic, record.value, record.key, record.headers, record.partition, record.timestamp
+            )
+        except KafkaError as error:
+            self.result.add_refused(error)
+        else:
+            self.result.add_delivery(delivery)
+        self._since_yield += 1
+        if self._since_yield >= CHUNK:
+            self._since_yield = 0
+            await checkpoint()
+
+    async def _wait_with(
+        self, topic: str, value: Any, key: Any, headers: Any, partition: Any, timestamp: Any
+    ) -> None:
+        """Let one record wait its turn. Where one waited in vain for a topic's metadata, the next do not wait again."""
+        if topic in self._hopeless:
+            self.result.add_refused(self._hopeless[topic])
+            return
+        try:
+            delivery = await self._admission.admit(
+                topic, value, key, headers, partition, timestamp, self._engine.clock()
+            )
+        except KafkaError as error:
+            self.result.add_refused(error)
+            if not self._engine.knows_topic(topic):
+                self._hopeless[topic] = error
+        else:
+            self.result.add_delivery(delivery)

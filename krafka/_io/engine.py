@@ -1,0 +1,249 @@
+"""What runs inside a producer's scope: senders, metadata, the producer id and the clock, around one accumulator."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from random import Random
+from typing import TYPE_CHECKING
+
+import anyio
+
+from krafka._io.admission import Admission
+from krafka._io.alarm import Alarm
+from krafka._io.brokers import BrokerPool
+from krafka._io.connection import Connection, ConnectionOptions
+from krafka._io.identity import IdentityKeeper
+from krafka._io.metadata import MetadataRefresher
+from krafka._io.sender import NodeSender
+from krafka._io.transport import TcpConnector
+from krafka._state.accumulator import RecordAccumulator
+from krafka._state.cluster import Broker
+from krafka._state.partition import NONE
+from krafka._state.sequences import Sequences
+from krafka._version import __version__
+from krafka.compression import Compression, compressor
+from krafka.errors import DeliveryTimeoutError, KafkaError
+from krafka.retry import ExponentialBackoff
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from anyio.abc import TaskGroup
+
+    from krafka._io.transport import Connector
+    from krafka._speedups.append import ProducerBatch
+    from krafka.config import ProducerConfig
+
+logger = logging.getLogger(__name__)
+
+
+class Engine:
+    """The moving parts of one producer; made and used inside its task group."""
+
+    def __init__(
+        self,
+        config: ProducerConfig,
+        task_group: TaskGroup,
+        *,
+        connector: Connector | None = None,
+        random: Random | None = None,
+        wall_clock: Callable[[], int] | None = None,
+    ) -> None:
+        self.config = config
+        self.clock: Callable[[], float] = anyio.current_time
+        self.compression_id = config.compression.id
+        self.retries = 0
+        self.failure: KafkaError | None = None
+        self._task_group = task_group
+        self._random = random or Random()  # noqa: S311 - spreads retries, guards nothing
+        self._backoff = ExponentialBackoff(config.retry_backoff, config.retry_backoff_max)
+        self._senders: dict[int, NodeSender] = {}
+        self._alarm = Alarm(self.clock, self._ring)
+        compress = None
+        if config.compression is not Compression.NONE:
+            compress = compressor(config.compression, config.compression_level)
+        self.accumulator = RecordAccumulator(
+            config,
+            sequences=Sequences() if config.idempotent else None,
+            compress=compress,
+            monotonic=self.clock,
+            wake=self._wake,
+            wake_at=self._alarm.set,
+            wall_clock=wall_clock,
+        )
+        self.pool = self._make_pool(connector)
+        self.metadata = MetadataRefresher(
+            self.pool,
+            config,
+            still_used=self._topic_used,
+            on_update=self.accumulator.update,
+            clock=self.clock,
+            random=self._random,
+        )
+        self.admission = Admission(self)
+        self._identity = IdentityKeeper(self)
+        self._appended_before: dict[str, int] = {}
+
+    def _make_pool(self, connector: Connector | None) -> BrokerPool:
+        config = self.config
+        if connector is None:
+            connector = TcpConnector(
+                tls=ssl.create_default_context() if config.tls is True else config.tls or None,
+                connect_timeout=config.connect_timeout,
+                send_buffer_bytes=config.send_buffer_bytes,
+                receive_buffer_bytes=config.receive_buffer_bytes,
+            )
+        options = ConnectionOptions(
+            client_id=config.client_id,
+            request_timeout=config.request_timeout,
+            connect_timeout=config.connect_timeout,
+            connections_max_idle=config.connections_max_idle,
+            max_frame_size=config.max_response_size,
+            software_version=__version__,
+        )
+
+        def open_connection(address: tuple[str, int], node_id: int | None) -> Connection:
+            return Connection(address, connector, options, self.clock, node_id=node_id)
+
+        return BrokerPool(
+            config.bootstrap_servers,
+            open_connection,
+            self._task_group,
+            backoff=ExponentialBackoff(config.reconnect_backoff, config.reconnect_backoff_max),
+            clock=self.clock,
+            random=self._random,
+        )
+
+    def start(self) -> None:
+        """Start the background tasks; the first of them connect at once."""
+        self._task_group.start_soon(self.metadata.run, name="krafka metadata")
+        self._task_group.start_soon(self._alarm.run, name="krafka alarm")
+        if self.accumulator.sequences is not None:
+            self._task_group.start_soon(self._identity.run, name="krafka producer id")
+
+    def backoff(self, attempt: int) -> float:
+        """Seconds to wait before sending again after failure number `attempt`, counted from 0."""
+        return self._backoff.delay(attempt, self._random.random())
+
+    # -- waking ---------------------------------------------------------------------------------------------------
+
+    def _wake(self, node_id: int) -> None:
+        if node_id == NONE:
+            self.metadata.request_update()
+            return
+        sender = self._senders.get(node_id)
+        if sender is None:
+            sender = self._senders[node_id] = NodeSender(self, self.accumulator.nodes[node_id])
+            self._task_group.start_soon(sender.run, name=f"krafka sender to broker {node_id}")
+        sender.wake()
+
+    def _ring(self, now: float) -> None:
+        for batch in self.accumulator.advance(now):
+            self.accumulator.withdraw(batch, self._delivery_timeout(batch, now))
+
+    def _delivery_timeout(self, batch: ProducerBatch, now: float) -> DeliveryTimeoutError:
+        possibly_written = batch.possibly_written or batch.on_wire
+        cause = batch.last_error or self.metadata.last_error or self.pool.last_error
+        if batch.on_wire:
+            state = "it was sent and not answered"
+        elif batch.attempts:
+            state = f"it was sent {batch.attempts} times in vain"
+        elif batch.partition.node is None:
+            state = "the partition has no leader to send it to"
+        else:
+            state = f"it was never sent to its leader, broker {batch.partition.node.node_id}"
+        error = DeliveryTimeoutError(
+            f"a batch of {batch.record_count} records for {batch.partition} was not delivered within "
+            f"{self.config.delivery_timeout:g} s (delivery_timeout): {state}"
+            + (f"; last reason: {cause}" if cause is not None else "")
+            + ("; it may be in the log all the same" if possibly_written else "; it is not in the log"),
+            possibly_written=possibly_written,
+        )
+        error.__cause__ = cause
+        return error
+
+    # -- the cluster ----------------------------------------------------------------------------------------------
+
+    def note_leader(
+        self,
+        topic: str,
+        partition: int,
+        leader_id: int,
+        leader_epoch: int,
+        endpoints: Mapping[int, tuple[str, int, str | None]],
+    ) -> None:
+        """Follow a leader that a Produce response named (KIP-951), before the metadata does."""
+        brokers = [Broker(node_id, *address) for node_id, address in endpoints.items()]
+        self.metadata.note_leader(topic, partition, leader_id, leader_epoch, brokers)
+
+    def _topic_used(self, name: str) -> bool:
+        """Whether a topic had records since this was last asked; one that had none and holds none is dropped."""
+        buffer = self.accumulator.appender.topics.get(name)
+        if buffer is None:
+            return False
+        appended = buffer.appended
+        before = self._appended_before.get(name)
+        self._appended_before[name] = appended
+        return appended != before or not self.accumulator.is_idle(name)
+
+    def knows_topic(self, name: str) -> bool:
+        """Whether the topic's partitions are known, so that a record of it need not wait for metadata."""
+        return name in self.accumulator.appender.topics
+
+    # -- the producer id ------------------------------------------------------------------------------------------
+
+    @property
+    def needs_identity(self) -> bool:
+        """Whether an idempotent producer is without a producer id."""
+        sequences = self.accumulator.sequences
+        return sequences is not None and not sequences.has_identity
+
+    def request_identity(self) -> None:
+        """Ask for a producer id, soon."""
+        self._identity.request()
+
+    def take_identity(self, producer_id: int, producer_epoch: int) -> None:
+        """Number batches under this id from now on."""
+        sequences = self.accumulator.sequences
+        assert sequences is not None  # noqa: S101 - only an idempotent producer asks for an id
+        sequences.set_identity(producer_id, producer_epoch)
+        for partition in self.accumulator.partitions():
+            self.accumulator.settle(partition)
+
+    # -- the end --------------------------------------------------------------------------------------------------
+
+    def fail_producer(self, error: KafkaError) -> None:
+        """Nothing more can be sent: end every record with this error, and refuse those to come."""
+        if self.failure is None:
+            self.failure = error
+            logger.error("the producer %r cannot go on: %s", self.config.client_id, error)
+        self.shut(error)
+
+    def refuse(self, error: KafkaError) -> None:
+        """Take no new records; those that wait to be admitted still are."""
+        self.accumulator.appender.refuse_with(error)
+
+    def shut(self, error: KafkaError) -> None:
+        """Take no records at all any more, and end those without an outcome with this error."""
+        self.refuse(error)
+        self.metadata.fail(error)
+        self.admission.abort(error)
+        self._fail_incomplete(error)
+
+    def _fail_incomplete(self, error: KafkaError) -> None:
+        """End every record whose outcome is unknown with this error; those on the wire are possibly written."""
+        for batch in list(self.accumulator.incomplete):
+            own = error
+            if batch.on_wire or batch.possibly_written:
+                own = type(error)(f"{error}; {batch.partition}: it may be in the log", possibly_written=True)
+                own.__cause__ = error.__cause__
+            self.accumulator.withdraw(batch, own)
+
+    async def flush(self) -> None:
+        """Return when every record appended before this call has its outcome."""
+        batches = list(self.accumulator.incomplete)
+        self.accumulator.expedite(batches)
+        for batch in batches:
+            if not batch.done:
+                await batch.wait()

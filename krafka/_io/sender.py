@@ -1,0 +1,272 @@
+"""The sender of one broker: every ready partition it leads in one Produce request, and what its answer means."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import anyio
+
+from krafka._speedups.record_batch import batch_header
+from krafka._state.outcomes import Verdict, judge, partition_error
+from krafka._wire.produce import ProduceRequest, ProduceRequestPartitionData, ProduceRequestTopicData
+from krafka.errors import (
+    AuthenticationError,
+    DuplicateSequenceNumberError,
+    InvalidRecordError,
+    KafkaError,
+    NetworkError,
+    UnsupportedVersionError,
+)
+
+if TYPE_CHECKING:
+    from krafka._io.connection import Connection
+    from krafka._io.engine import Engine
+    from krafka._speedups.append import ProducerBatch
+    from krafka._state.partition import Node
+    from krafka._wire.produce import ProduceResponse, ProduceResponsePartition
+
+logger = logging.getLogger(__name__)
+
+REQUEST_OVERHEAD = 512
+LAST_VERSION_BY_NAME = 12
+LEADER_MOVED_CODES = frozenset({6, 74})
+
+
+class NodeSender:
+    """Sends what is ready for one broker, as long as no more than `max_in_flight` requests are unanswered."""
+
+    def __init__(self, engine: Engine, node: Node) -> None:
+        self._engine = engine
+        self._config = engine.config
+        self._accumulator = engine.accumulator
+        self._node = node
+        self._max_bytes = max(engine.config.max_request_size - REQUEST_OVERHEAD, 1)
+        self._woken = anyio.Event()
+
+    def wake(self) -> None:
+        """Look at the queue again, soon."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Send for ever; never returns."""
+        while True:
+            await self._woken.wait()
+            self._woken = anyio.Event()
+            while self._node.ready and self._node.in_flight < self._config.max_in_flight:
+                connection = self._engine.pool.usable(self._node.node_id) or await self._connect()
+                if connection is not None:
+                    await self._send_once(connection)
+
+    async def _connect(self) -> Connection | None:
+        try:
+            return await self._engine.pool.connection(self._node.node_id)
+        except (AuthenticationError, UnsupportedVersionError) as error:
+            self._engine.fail_producer(error)
+        except KafkaError as error:
+            for partition in self._node.ready:
+                for batch in (*partition.pending, partition.open_batch):
+                    if batch is not None:
+                        batch.last_error = error
+            self._engine.metadata.request_update()
+            # The pool holds the next attempt back; a broker that is gone leaves this queue by that metadata.
+        return None
+
+    async def _send_once(self, connection: Connection) -> None:
+        now = self._engine.clock()
+        if connection.throttled_until > now:
+            await anyio.sleep(connection.throttled_until - now)
+            return
+        batches = self._accumulator.drain(self._node, now, self._max_bytes)
+        if not batches:
+            return
+        exchange = ProduceExchange(self._engine, self, self._node, connection, batches)
+        self._node.in_flight += 1
+        await exchange.send()
+
+
+class ProduceExchange:
+    """One Produce request and the batches whose fate its answer tells."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        sender: NodeSender,
+        node: Node,
+        connection: Connection,
+        batches: list[ProducerBatch],
+    ) -> None:
+        self._engine = engine
+        self._accumulator = engine.accumulator
+        self._sender = sender
+        self._node = node
+        self._connection = connection
+        self._batches = {(batch.partition.topic, batch.partition.partition): batch for batch in batches}
+        self._topic_names: dict[bytes, str] = {}
+
+    async def send(self) -> None:
+        """Hand the request to the connection, which calls `_answered` exactly once."""
+        request, version = self._request()
+        await self._connection.send(
+            request,
+            version=version,
+            on_response=self._answered,
+            expect_response=self._engine.config.acks != 0,
+        )
+
+    def _request(self) -> tuple[ProduceRequest, int]:
+        version = self._connection.api_version(ProduceRequest)
+        topics: dict[str, ProduceRequestTopicData] = {}
+        for (name, partition), batch in self._batches.items():
+            topic = topics.get(name)
+            if topic is None:
+                topic = topics[name] = ProduceRequestTopicData(name=name)
+            topic.partition_data.append(
+                ProduceRequestPartitionData(index=partition, records=(self._header(batch), batch.body))
+            )
+        if version > LAST_VERSION_BY_NAME and not self._give_topic_ids(topics):
+            version = LAST_VERSION_BY_NAME
+        request = ProduceRequest(
+            acks=int(self._engine.config.acks),
+            timeout_ms=int(self._engine.config.request_timeout * 1000),
+            topic_data=list(topics.values()),
+        )
+        return request, version
+
+    def _give_topic_ids(self, topics: dict[str, ProduceRequestTopicData]) -> bool:
+        # From version 13 on topics travel by id (KIP-516); one whose id is unknown needs the names.
+        known = self._engine.metadata.cluster.topics
+        ids: dict[str, bytes] = {}
+        for name in topics:
+            metadata = known.get(name)
+            if metadata is None or not any(metadata.topic_id):
+                return False
+            ids[name] = metadata.topic_id
+        for name, topic in topics.items():
+            topic.topic_id = ids[name]
+            topic.name = ""
+            self._topic_names[ids[name]] = name
+        return True
+
+    def _header(self, batch: ProducerBatch) -> bytes:
+        return batch_header(
+            batch.body,
+            count=batch.record_count,
+            base_timestamp=batch.records.base_timestamp,
+            max_timestamp=batch.records.max_timestamp,
+            attributes=self._engine.compression_id,
+            producer_id=batch.producer_id,
+            producer_epoch=batch.producer_epoch,
+            base_sequence=batch.base_sequence,
+        )
+
+    # -- the answer -----------------------------------------------------------------------------------------------
+
+    def _answered(self, outcome: ProduceResponse | KafkaError | None, now: float) -> None:
+        self._node.in_flight -= 1
+        for batch in self._batches.values():
+            self._accumulator.left_wire(batch)
+        if outcome is None:
+            for batch in self._batches.values():
+                self._accumulator.acknowledge(batch, -1, -1)
+        elif isinstance(outcome, KafkaError):
+            self._lost(outcome, now)
+        else:
+            self._take_response(outcome, now)
+        for batch in self._batches.values():
+            self._accumulator.settle(batch.partition)
+        if self._engine.needs_identity:
+            self._engine.request_identity()
+        self._sender.wake()
+
+    def _lost(self, error: KafkaError, now: float) -> None:
+        for batch in self._batches.values():
+            self._judged(batch, self._named(error, batch), now)
+        self._engine.metadata.request_update()
+
+    def _take_response(self, response: ProduceResponse, now: float) -> None:
+        unanswered = dict(self._batches)
+        moved = False
+        for topic in response.responses:
+            name = self._topic_names.get(topic.topic_id) or topic.name
+            for partition in topic.partition_responses:
+                batch = unanswered.pop((name, partition.index), None)
+                if batch is None:
+                    logger.warning(
+                        "%s answered for %s-%d, which was not asked",
+                        self._connection.peer,
+                        name,
+                        partition.index,
+                    )
+                    continue
+                moved = self._take_partition(batch, partition, now) or moved
+                self._note_leader(name, partition, response)
+        for batch in unanswered.values():
+            error = NetworkError(
+                f"the answer of {self._connection.peer} left out {batch.partition}", possibly_written=True
+            )
+            self._judged(batch, error, now)
+        if moved:
+            self._engine.metadata.request_update()
+
+    def _take_partition(self, batch: ProducerBatch, answer: ProduceResponsePartition, now: float) -> bool:
+        """Apply one partition's answer; True if it says that the cluster's picture is stale."""
+        if answer.error_code == 0:
+            self._accumulator.acknowledge(batch, answer.base_offset, answer.log_append_time_ms)
+            return False
+        where = f"{batch.partition} on {self._connection.peer}"
+        error = partition_error(answer.error_code, answer.error_message, where)
+        record_errors: dict[int, KafkaError] = {
+            entry.batch_index: InvalidRecordError(
+                f"{where}, record {entry.batch_index} of the batch: "
+                f"{entry.batch_index_error_message or answer.error_message or error.summary}"
+            )
+            for entry in answer.record_errors
+        }
+        self._judged(batch, error, now, log_start_offset=answer.log_start_offset, record_errors=record_errors)
+        return error.refreshes_metadata
+
+    def _note_leader(self, topic: str, answer: ProduceResponsePartition, response: ProduceResponse) -> None:
+        leader = answer.current_leader
+        if answer.error_code in LEADER_MOVED_CODES and leader.leader_id >= 0:
+            endpoints = {node.node_id: (node.host, node.port, node.rack) for node in response.node_endpoints}
+            self._engine.note_leader(topic, answer.index, leader.leader_id, leader.leader_epoch, endpoints)
+
+    def _named(self, error: KafkaError, batch: ProducerBatch) -> KafkaError:
+        named = type(error)(
+            f"{batch.partition}, attempt {batch.attempts}: {error}", possibly_written=error.possibly_written
+        )
+        named.__cause__ = error.__cause__ or error
+        return named
+
+    def _judged(
+        self,
+        batch: ProducerBatch,
+        error: KafkaError,
+        now: float,
+        *,
+        log_start_offset: int = -1,
+        record_errors: dict[int, KafkaError] | None = None,
+    ) -> None:
+        config = self._engine.config
+        verdict = judge(
+            batch,
+            error,
+            sequences=self._accumulator.sequences,
+            retries=config.retries,
+            now=now,
+            log_start_offset=log_start_offset,
+        )
+        if verdict is Verdict.RETRY:
+            self._accumulator.reenqueue(batch, not_before=now + self._engine.backoff(batch.attempts - 1))
+            self._engine.retries += 1
+        elif verdict is Verdict.ACKNOWLEDGE:
+            assert isinstance(error, DuplicateSequenceNumberError)  # noqa: S101 - the one refusal that says "written"
+            self._accumulator.acknowledge(batch, -1, -1)
+        elif verdict is Verdict.FAIL_PRODUCER:
+            self._accumulator.fail(batch, error)
+            self._engine.fail_producer(error)
+        else:
+            self._accumulator.fail(
+                batch, error, refused=not error.possibly_written, record_errors=record_errors
+            )

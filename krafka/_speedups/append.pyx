@@ -1,0 +1,623 @@
+"""The append path: one call takes a record from Python to its bytes in a partition's open batch.
+
+Nothing here awaits. The wall clock, the monotonic clock and what to do when a batch opens or fills are given to
+the `Appender`; it tells its caller by BufferFullError or MetadataNotReadyError when the record has to wait.
+"""
+
+cimport cython
+from cpython.dict cimport PyDict_GetItemWithError
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from cpython.object cimport PyObject
+from libc.stdint cimport int32_t, int64_t, uint32_t
+
+from krafka._speedups.murmur2 cimport murmur2_of
+from krafka._speedups.record_batch cimport (
+    RecordBuffer,
+    RecordFields,
+    record_body_size,
+    record_size_bound,
+)
+from krafka._speedups.varint cimport varint_size
+
+import os
+from collections import deque
+from copy import copy
+from threading import get_ident
+
+from anyio import Event
+
+from krafka.errors import (
+    BufferFullError,
+    MetadataNotReadyError,
+    ProducerStateError,
+    RecordTooLargeError,
+    RecordValidationError,
+    SendManyError,
+)
+from krafka.records import RecordMetadata, explain_invalid, timestamp_ms
+
+cdef extern from "clock.h":
+    int64_t krafka_wall_clock_ms() nogil
+
+cdef Py_ssize_t BATCH_OVERHEAD = 61
+cdef Py_ssize_t SMALLEST_BUFFER = 1024
+cdef object END = object()
+cdef uint32_t REFUSED = 0xFFFFFFFF
+
+
+cdef class ProducerBatch:
+    """Records of one partition on their way, and their outcome once it is known.
+
+    A batch is completed once, by `complete` or `fail`; every `Delivery` of its records is a view of that.
+    """
+
+    def __cinit__(self, PartitionBuffer partition not None, Py_ssize_t capacity, double created, double deadline):
+        self.partition = partition
+        self.records = RecordBuffer(capacity)
+        self.created = created
+        self.deadline = deadline
+        self.charge = capacity
+        self.base_sequence = -1
+        self.producer_id = -1
+        self.producer_epoch = -1
+        self.drain_order = -1
+        self.attempt_leader_epoch = -1
+        self.base_offset = -1
+        self.log_append_time = -1
+
+    def complete(self, int64_t base_offset, int64_t log_append_time):
+        """Every record is acknowledged; the first lies at `base_offset`, or somewhere unknown if that is -1."""
+        self.base_offset = base_offset
+        self.log_append_time = log_append_time
+        self._finish()
+
+    def fail(self, error not None, dict record_errors=None):
+        """No record was acknowledged; `record_errors` maps the index of those to blame to their own error (KIP-467)."""
+        self.error = error
+        self.record_errors = record_errors
+        self._finish()
+
+    def _finish(self):
+        if self.done:
+            raise AssertionError(f"batch of {self.partition} was completed twice")
+        self.done = True
+        self.count = self.records.count
+        self.records = None
+        self.body = None
+        self.result_owner = None
+        if self.event is not None:
+            self.event.set()
+
+    @property
+    def record_count(self):
+        return self.count if self.records is None else self.records.count
+
+    def wait(self):
+        """Return an awaitable that ends when the outcome is known; many tasks may wait at once."""
+        if self.event is None:
+            self.event = Event()
+        return self.event.wait()
+
+    cdef object outcome(self, int32_t index, int64_t timestamp):
+        if self.error is not None:
+            raise for_raising(self.error_of(index))
+        return RecordMetadata(
+            self.partition.topic,
+            self.partition.partition,
+            self.base_offset + index if self.base_offset >= 0 else -1,
+            self.log_append_time if self.log_append_time >= 0 else timestamp,
+        )
+
+    def error_of(self, int32_t index):
+        """Return the error of one record, or None; only after the batch is done."""
+        if self.record_errors is None:
+            return self.error
+        return self.record_errors.get(index, self.error)
+
+    def __repr__(self):
+        return (
+            f"<ProducerBatch {self.partition.topic}-{self.partition.partition} records={self.record_count} "
+            f"base_sequence={self.base_sequence} attempts={self.attempts} done={self.done}>"
+        )
+
+
+def for_raising(error):
+    """Return a copy of an error that many records share, to be raised for one of them."""
+    # One error object stands for all records of a batch; raised as it is, each raise would add to its traceback.
+    fresh = copy(error)
+    fresh.__cause__ = error.__cause__
+    return fresh
+
+
+@cython.freelist(256)
+@cython.final
+cdef class Delivery:
+    """A record in the producer's hands: await it for its `RecordMetadata`, or for the error that befell it.
+
+    It may be awaited any number of times, from any task of the producer's event loop; cancelling an await leaves
+    the record alone. Awaiting a delivery whose outcome is known returns at once, without a checkpoint.
+    """
+
+    def __await__(self):
+        if not self.batch.done:
+            yield from self.batch.wait().__await__()
+        return self.batch.outcome(self.index, self.timestamp)
+
+    @property
+    def done(self):
+        """True once the outcome is known."""
+        return self.batch.done
+
+    @property
+    def topic(self):
+        """The topic the record goes to."""
+        return self.batch.partition.topic
+
+    @property
+    def partition(self):
+        """The partition the record goes to; known from the start."""
+        return self.batch.partition.partition
+
+    @property
+    def metadata(self):
+        """The `RecordMetadata` of an acknowledged record; None while the outcome is unknown or if it failed."""
+        if not self.batch.done or self.batch.error_of(self.index) is not None:
+            return None
+        return self.batch.outcome(self.index, self.timestamp)
+
+    @property
+    def exception(self):
+        """The error of a record that failed; None while the outcome is unknown or if it was acknowledged."""
+        return self.batch.error_of(self.index) if self.batch.done else None
+
+    def __repr__(self):
+        state = "pending" if not self.batch.done else "failed" if self.exception is not None else "delivered"
+        return f"<Delivery {self.topic}-{self.partition} {state}>"
+
+
+cdef class PartitionBuffer:
+    """What is buffered for one partition: the open batch, and before it those that are full or to be retried."""
+
+    def __cinit__(self, str topic not None, int32_t partition):
+        self.topic = topic
+        self.partition = partition
+        self.pending = deque()
+        self.capacity_hint = SMALLEST_BUFFER
+
+    def take_open(self):
+        """Close the open batch and return it; None if there is none. It never holds zero records."""
+        batch = self.open_batch
+        if batch is not None:
+            self.open_batch = None
+            # A batch that left early says that the next one need not start larger than it.
+            self.capacity_hint = max(SMALLEST_BUFFER, min(self.capacity_hint, batch.records.used * 2))
+        return batch
+
+    def __repr__(self):
+        return f"{self.topic}-{self.partition}"
+
+
+cdef class TopicBuffer:
+    """A topic's partitions and how keyless and keyed records are spread over them."""
+
+    def __cinit__(self, str topic not None, object partitioner=None):
+        self.topic = topic
+        self.partitions = []
+        self.available = []
+        self.partitioner = partitioner
+
+    def set_partitions(self, list partitions not None, list available not None):
+        """Replace the partitions; `available` are those that have a leader, which keyless records go to."""
+        self.partitions = partitions
+        self.available = available if available else partitions
+
+    cdef PartitionBuffer choose(self, RecordFields fields, object key, object partition):
+        cdef Py_ssize_t at
+        cdef Py_ssize_t count = len(self.partitions)
+        if partition is not None:
+            at = partition
+            if at >= count:
+                raise MetadataNotReadyError(
+                    f"topic {self.topic!r} has {count} partitions as far as is known, so there is no partition {at}",
+                )
+        elif self.partitioner is not None:
+            at = self.ask_partitioner(key, count)
+        elif fields.key.size >= 0:
+            at = (murmur2_of(fields.key.data, fields.key.size) & 0x7FFFFFFF) % count
+        else:
+            if self.cursor >= len(self.available):
+                self.cursor = 0
+            at = self.cursor
+            self.cursor += 1
+            return <PartitionBuffer>self.available[at]
+        return <PartitionBuffer>self.partitions[at]
+
+    def ask_partitioner(self, key, Py_ssize_t count):
+        """Return the custom partitioner's choice; RecordValidationError if it raises or answers out of range."""
+        name = type(self.partitioner).__name__
+        try:
+            chosen = self.partitioner.partition(self.topic, None if key is None else bytes(key), count)
+        except Exception as error:
+            raise RecordValidationError(
+                f"partitioner {name} failed for a record of topic {self.topic!r}: {type(error).__name__}: {error}"
+            ) from error
+        if type(chosen) is not int or not 0 <= chosen < count:
+            raise RecordValidationError(
+                f"partitioner {name} answered {chosen!r} for topic {self.topic!r}, "
+                f"which has partitions 0 to {count - 1}; it has to return an int in that range"
+            )
+        return chosen
+
+
+cdef class Appender:
+    """Puts records into their partitions' open batches, within the producer's memory.
+
+    `refuse_with` closes it: every append raises that error until `admit` opens it again.
+    """
+
+    def __cinit__(
+        self,
+        *,
+        Py_ssize_t batch_size,
+        Py_ssize_t buffer_memory,
+        Py_ssize_t max_request_size,
+        double delivery_timeout,
+        object monotonic,
+        object on_opened,
+        object on_sealed,
+        object wall_clock=None,
+    ):
+        self.topics = {}
+        self.batch_size = batch_size
+        self.records_limit = max(batch_size - BATCH_OVERHEAD, 0)
+        self.buffer_memory = buffer_memory
+        self.available = buffer_memory
+        self.max_request_size = max_request_size
+        self.delivery_timeout = delivery_timeout
+        self.monotonic = monotonic
+        self.wall_clock = wall_clock
+        self.on_opened = on_opened
+        self.on_sealed = on_sealed
+        self.scratch = RecordFields()
+        self.refusal = ProducerStateError("the producer is not open yet")
+        self.admit()
+
+    def admit(self):
+        """Take records from now on, from this thread of this process."""
+        self.refusal = None
+        self.owner_thread = get_ident()
+        self.owner_process = os.getpid()
+
+    def refuse_with(self, error not None):
+        """Take no more records; an append raises `error`."""
+        self.refusal = error
+
+    def check_caller(self):
+        """Raise ProducerStateError in any thread or process but the one the producer was opened in."""
+        if os.getpid() != self.owner_process:
+            raise ProducerStateError(
+                f"this producer was opened in process {self.owner_process} and is used in process {os.getpid()}; "
+                "a forked process has to open a producer of its own"
+            )
+        if get_ident() != self.owner_thread:
+            raise ProducerStateError(
+                "this producer is used from a thread other than its event loop's; "
+                "call it through anyio.from_thread.run"
+            )
+
+    def append(
+        self,
+        topic,
+        value=None,
+        *,
+        key=None,
+        headers=None,
+        partition=None,
+        timestamp=None,
+    ):
+        """Put one record into its partition's open batch and return its `Delivery`; see `Producer.enqueue_nowait`."""
+        cdef int64_t placed_at = 0
+        cdef ProducerBatch batch = self.place(
+            topic, value, key, headers, partition, timestamp, -1.0, NULL, &placed_at
+        )
+        cdef Delivery delivery = Delivery.__new__(Delivery)
+        delivery.batch = batch
+        delivery.index = batch.records.count - 1
+        delivery.timestamp = placed_at
+        return delivery
+
+    def append_granted(self, topic, value, key, headers, partition, timestamp, double entered, Py_ssize_t grant):
+        """Append a record that had to wait: `entered` starts its clock, `grant` bytes were reserved for it.
+
+        Returns (delivery, bytes of the grant that were not used); the caller gives those back.
+        """
+        cdef int64_t placed_at = 0
+        cdef Py_ssize_t left = grant
+        cdef ProducerBatch batch = self.place(
+            topic, value, key, headers, partition, timestamp, entered, &left, &placed_at
+        )
+        cdef Delivery delivery = Delivery.__new__(Delivery)
+        delivery.batch = batch
+        delivery.index = batch.records.count - 1
+        delivery.timestamp = placed_at
+        return delivery, left
+
+    def append_many(self, SendResult result not None, topic, values, Py_ssize_t limit):
+        """Append up to `limit` values of an iterator to `topic`, noting each in `result`.
+
+        Returns (how many were taken, the value that has to wait or None, the reason it has to wait or None);
+        fewer than `limit` with no reason means that the iterator is at its end. A value that is not a valid record
+        is noted as refused, and the rest go on.
+        """
+        cdef Py_ssize_t taken = 0
+        cdef int64_t placed_at = 0
+        cdef ProducerBatch batch
+        iterator = iter(values)
+        while taken < limit:
+            value = next(iterator, END)
+            if value is END:
+                break
+            try:
+                batch = self.place(topic, value, None, None, None, None, -1.0, NULL, &placed_at)
+            except (BufferFullError, MetadataNotReadyError) as reason:
+                return taken, value, reason
+            except RecordValidationError as error:
+                result.refuse(error)
+            else:
+                result.add(batch, placed_at)
+            taken += 1
+        return taken, None, None
+
+    cdef ProducerBatch place(
+        self, object topic, object value, object key, object headers, object partition, object timestamp,
+        double entered, Py_ssize_t* grant, int64_t* placed_at,
+    ):
+        cdef PyObject* found
+        cdef TopicBuffer buffer
+        cdef RecordFields fields
+        cdef int64_t at
+        cdef ProducerBatch batch
+        if self.refusal is not None and grant is NULL:
+            # A record with a grant was accepted for waiting before the producer began to close.
+            raise for_raising(self.refusal)
+        if self.scratch_in_use:
+            # A header mapping or a partitioner written in Python called back into the producer.
+            fields = RecordFields()
+        else:
+            fields = self.scratch
+        self.scratch_in_use = True
+        try:
+            try:
+                fields.take(value, key, headers)
+                if timestamp is None:
+                    at = krafka_wall_clock_ms() if self.wall_clock is None else self.wall_clock()
+                else:
+                    at = timestamp_ms(timestamp)
+                if partition is not None and (type(partition) is not int or partition < 0):
+                    raise ValueError
+                found = PyDict_GetItemWithError(self.topics, topic)
+            except (TypeError, ValueError, BufferError, OverflowError) as error:
+                raise _diagnosed(error, topic, value, key, headers, partition, timestamp) from error
+            if found is NULL:
+                raise self.missing(topic, value, key, headers, partition, timestamp)
+            buffer = <TopicBuffer>found
+            batch = self.write(buffer.choose(fields, key, partition), fields, at, entered, grant)
+            buffer.appended += 1
+            placed_at[0] = at
+            return batch
+        finally:
+            if fields is self.scratch:
+                self.scratch_in_use = False
+            fields.release()
+
+    def missing(self, topic, value, key, headers, partition, timestamp):
+        """Return the error for a topic without metadata: what is wrong with the record, or that it has to wait."""
+        invalid = explain_invalid(topic, value, key, () if headers is None else headers, partition, timestamp)
+        if invalid is not None:
+            return invalid
+        return MetadataNotReadyError(
+            f"the partitions of topic {topic!r} are not known yet; await enqueue() or send(), which fetch them"
+        )
+
+    cdef ProducerBatch write(
+        self, PartitionBuffer partition, RecordFields fields, int64_t timestamp, double entered, Py_ssize_t* grant
+    ):
+        cdef ProducerBatch batch = partition.open_batch
+        cdef Py_ssize_t body, needed
+        if batch is not None:
+            body = record_body_size(fields, timestamp - batch.records.base_timestamp, batch.records.count)
+            needed = batch.records.used + varint_size(body) + body
+            if needed <= batch.records.capacity or self.grow(batch, needed):
+                batch.records.write(fields, timestamp, body)
+                if entered >= 0 and entered + self.delivery_timeout < batch.deadline:
+                    batch.deadline = entered + self.delivery_timeout
+                return batch
+            self.seal(partition)
+        body = record_body_size(fields, 0, 0)
+        needed = varint_size(body) + body
+        if record_size_bound(fields) + BATCH_OVERHEAD > self.max_request_size:
+            raise RecordTooLargeError(
+                f"a record for {partition} takes {needed} bytes, {needed + BATCH_OVERHEAD} with its batch header; "
+                f"this producer's max_request_size is {self.max_request_size} bytes; "
+                "raise it (and the topic's max.message.bytes) or make the record smaller"
+            )
+        batch = self.open_batch(partition, needed, entered, grant)
+        batch.records.write(fields, timestamp, body)
+        partition.open_batch = batch
+        self.on_opened(batch)
+        return batch
+
+    cdef bint grow(self, ProducerBatch batch, Py_ssize_t needed) except -1:
+        cdef Py_ssize_t capacity
+        if needed > self.records_limit or self.contended:
+            return False
+        capacity = min(self.records_limit, max(needed, batch.records.capacity * 2))
+        if capacity - batch.charge > self.available:
+            return False
+        batch.records.reserve(capacity)
+        self.available -= capacity - batch.charge
+        batch.charge = capacity
+        return True
+
+    def seal(self, PartitionBuffer partition not None):
+        """Close a partition's open batch, which is full, and queue it behind those before it."""
+        batch = partition.open_batch
+        partition.open_batch = None
+        partition.capacity_hint = self.records_limit
+        partition.pending.append(batch)
+        self.on_sealed(partition)
+
+    def bytes_to_wait_for(self, PartitionBuffer partition, Py_ssize_t record_size):
+        """Return how much memory a record that found none should be granted."""
+        hint = SMALLEST_BUFFER if partition is None else partition.capacity_hint
+        return min(max(record_size, min(hint, self.records_limit)), self.buffer_memory)
+
+    cdef ProducerBatch open_batch(
+        self, PartitionBuffer partition, Py_ssize_t needed, double entered, Py_ssize_t* grant
+    ):
+        cdef Py_ssize_t capacity = max(needed, min(partition.capacity_hint, self.records_limit))
+        cdef double now
+        self.check_caller()
+        if needed > self.buffer_memory:
+            raise RecordTooLargeError(
+                f"a record for {partition} takes {needed} bytes, more than all of this producer's buffer_memory "
+                f"({self.buffer_memory} bytes); raise buffer_memory or make the record smaller"
+            )
+        if grant is not NULL and grant[0] >= needed:
+            capacity = min(capacity, grant[0])
+            grant[0] -= capacity
+        elif self.contended or capacity > self.available:
+            error = BufferFullError(
+                f"no room for a record of {partition}: {self.available} of {self.buffer_memory} bytes of "
+                f"buffer_memory are free and {'others wait for them' if self.contended else f'{capacity} are needed'}"
+            )
+            error.needed = min(capacity, self.buffer_memory)
+            raise error
+        else:
+            self.available -= capacity
+        now = self.monotonic()
+        return ProducerBatch(
+            partition, capacity, now, (now if entered < 0 else entered) + self.delivery_timeout
+        )
+
+
+def _diagnosed(error, topic, value, key, headers, partition, timestamp):
+    return explain_invalid(topic, value, key, () if headers is None else headers, partition, timestamp) or RecordValidationError(
+        f"record for topic {topic!r} cannot be encoded: {type(error).__name__}: {error}"
+    )
+
+
+@cython.final
+cdef class SendResult:
+    """What became of the records of one `send_many` call, in their order; a lazy, read-only sequence.
+
+    ``result[i]`` is record i's `RecordMetadata`, or raises its error. Two 32-bit numbers are kept for each record;
+    everything else is computed when asked for.
+    """
+
+    def __cinit__(self):
+        self.places = NULL
+        self.runs = []
+        self.batches = []
+        self.refused = {}
+
+    def __dealloc__(self):
+        PyMem_Free(self.places)
+
+    cdef int reserve_one(self) except -1:
+        cdef uint32_t* grown
+        cdef Py_ssize_t capacity
+        if self.size < self.capacity:
+            return 0
+        capacity = max(64, self.capacity + (self.capacity >> 1))
+        grown = <uint32_t*>PyMem_Realloc(self.places, capacity * 2 * sizeof(uint32_t))
+        if grown is NULL:
+            raise MemoryError
+        self.places = grown
+        self.capacity = capacity
+        return 0
+
+    cdef int add(self, ProducerBatch batch, int64_t timestamp) except -1:
+        self.reserve_one()
+        if batch.result_owner is not self or batch.result_timestamp != timestamp:
+            if batch.result_owner is not self:
+                self.batches.append(batch)
+                batch.result_owner = self
+            batch.result_timestamp = timestamp
+            batch.result_run = len(self.runs)
+            self.runs.append((batch, timestamp))
+        self.places[2 * self.size] = batch.result_run
+        self.places[2 * self.size + 1] = batch.records.count - 1
+        self.size += 1
+        return 0
+
+    cdef int refuse(self, object error) except -1:
+        self.reserve_one()
+        self.refused[self.size] = error
+        self.places[2 * self.size] = REFUSED
+        self.size += 1
+        return 0
+
+    def add_delivery(self, Delivery delivery not None):
+        """Note a record that was appended on its own."""
+        self.reserve_one()
+        if self.last_batch is not delivery.batch:
+            self.batches.append(delivery.batch)
+            self.last_batch = delivery.batch
+        self.places[2 * self.size] = len(self.runs)
+        self.places[2 * self.size + 1] = delivery.index
+        self.runs.append((delivery.batch, delivery.timestamp))
+        self.size += 1
+
+    def add_refused(self, error not None):
+        """Note a record that was never accepted, and why."""
+        self.refuse(error)
+
+    async def wait(self):
+        """Return when the outcome of every record noted so far is known."""
+        for batch in self.batches:
+            if not batch.done:
+                await batch.wait()
+
+    def __len__(self):
+        return self.size
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(self.size))]
+        cdef Py_ssize_t at = index
+        if at < 0:
+            at += self.size
+        if not 0 <= at < self.size:
+            raise IndexError(f"record {index} of a result of {self.size}")
+        if self.places[2 * at] == REFUSED:
+            raise for_raising(self.refused[at])
+        batch, timestamp = self.runs[self.places[2 * at]]
+        return (<ProducerBatch>batch).outcome(<int32_t>self.places[2 * at + 1], timestamp)
+
+    @property
+    def failed(self):
+        """``[(index, error)]`` of the records that failed, in order; empty if every one was acknowledged."""
+        if not self.refused and not any(batch.error is not None for batch in self.batches):
+            return []
+        failures = []
+        for at in range(self.size):
+            if self.places[2 * at] == REFUSED:
+                failures.append((at, self.refused[at]))
+                continue
+            error = self.runs[self.places[2 * at]][0].error_of(self.places[2 * at + 1])
+            if error is not None:
+                failures.append((at, error))
+        return failures
+
+    def raise_for_errors(self):
+        """Raise `SendManyError` if any record failed; it carries `failed`, and the first error as its cause."""
+        failed = self.failed
+        if failed:
+            index, error = failed[0]
+            raise SendManyError(
+                f"{len(failed)} of {self.size} records failed; the first is record {index}: {error}", failed=failed
+            ) from error
+
+    def __repr__(self):
+        return f"<SendResult of {self.size} records in {len(self.batches)} batches>"

@@ -1,0 +1,291 @@
+"""Record batches v2: records encoded into one growing buffer, and the 61-byte header stamped apart from them.
+
+The format is Kafka's ``DefaultRecordBatch`` and ``DefaultRecord`` (magic 2, KIP-98 and KIP-82).
+"""
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport (
+    PyBytes_AS_STRING,
+    PyBytes_CheckExact,
+    PyBytes_FromStringAndSize,
+    PyBytes_GET_SIZE,
+)
+from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from libc.stdint cimport int16_t, int32_t, int64_t, uint32_t
+from libc.string cimport memcpy
+
+from krafka._speedups.checksum cimport crc32c_of
+from krafka._speedups.endian cimport store_int16, store_int32, store_int64, store_uint32
+from krafka._speedups.varint cimport varint_size, write_varint
+
+from collections.abc import Mapping
+
+cdef extern from "Python.h":
+    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
+
+HEADER_SIZE = 61
+MAX_FIELD_SIZE = 2**31 - 1
+MAX_HEADERS = 10_000
+
+cdef Py_ssize_t _HEADER_SIZE = 61
+cdef Py_ssize_t _CRC_START = 21
+cdef Py_ssize_t _MAX_FIELD_SIZE = 2**31 - 1
+cdef Py_ssize_t _MAX_HEADERS = 10_000
+cdef int32_t _MAX_SEQUENCE = 2**31 - 1
+
+
+cdef class RecordFields:
+
+    def __cinit__(self):
+        self.headers = self.inline_headers
+        self.header_count = 0
+        self.headers_size = 1
+        self.views = NULL
+        self.view_count = 0
+        self.view_capacity = 0
+        self.owners = None
+
+    def __dealloc__(self):
+        self.release()
+        if self.views is not NULL:
+            PyMem_Free(self.views)
+
+    cdef int borrow(self, object source, Field* field) except -1:
+        cdef Py_buffer* grown
+        if PyBytes_CheckExact(source):
+            field.data = PyBytes_AS_STRING(source)
+            field.size = PyBytes_GET_SIZE(source)
+        elif source is None:
+            field.data = NULL
+            field.size = -1
+        elif isinstance(source, (bytes, bytearray, memoryview)):
+            if self.view_count == self.view_capacity:
+                grown = <Py_buffer*>PyMem_Realloc(self.views, (self.view_capacity * 2 + 4) * sizeof(Py_buffer))
+                if grown is NULL:
+                    raise MemoryError
+                self.views = grown
+                self.view_capacity = self.view_capacity * 2 + 4
+            PyObject_GetBuffer(source, &self.views[self.view_count], PyBUF_SIMPLE)
+            field.data = <const char*>self.views[self.view_count].buf
+            field.size = self.views[self.view_count].len
+            self.view_count += 1
+        else:
+            raise TypeError
+        if field.size > _MAX_FIELD_SIZE:
+            raise ValueError
+        return 0
+
+    cdef int take_headers(self, object headers) except -1:
+        cdef Py_ssize_t at
+        cdef HeaderField* header
+        cdef const char* text
+        # A tuple of our own: the caller's list may change hands, the borrowed pointers may not.
+        items = tuple(headers.items()) if isinstance(headers, Mapping) else tuple(headers)
+        cdef Py_ssize_t count = len(items)
+        if count > _MAX_HEADERS:
+            raise ValueError
+        self.owners = items
+        if count > MAX_HEADERS_INLINE:
+            self.headers = <HeaderField*>PyMem_Malloc(count * sizeof(HeaderField))
+            if self.headers is NULL:
+                self.headers = self.inline_headers
+                raise MemoryError
+        self.headers_size = varint_size(count)
+        for at in range(count):
+            item = items[at]
+            if not isinstance(item, (tuple, list)) or len(item) != 2:
+                raise TypeError
+            name, value = item
+            if not isinstance(name, str):
+                raise TypeError
+            header = &self.headers[at]
+            header.key.size = 0
+            text = PyUnicode_AsUTF8AndSize(name, &header.key.size)
+            header.key.data = text
+            if isinstance(item, list):
+                # A list's items can be replaced while we hold pointers into them; a tuple's cannot.
+                self.owners = (self.owners, name, value)
+            if header.key.size > _MAX_FIELD_SIZE:
+                raise ValueError
+            self.borrow(value, &header.value)
+            self.headers_size += varint_size(header.key.size) + header.key.size + varint_size(header.value.size)
+            if header.value.size > 0:
+                self.headers_size += header.value.size
+        self.header_count = count
+        return 0
+
+    cdef int take(self, object value, object key, object headers) except -1:
+        """Borrow the record's bytes; a TypeError or ValueError says only that something is wrong, not what."""
+        self.borrow(value, &self.value)
+        self.borrow(key, &self.key)
+        if headers is None:
+            self.header_count = 0
+            self.headers_size = 1
+        else:
+            self.take_headers(headers)
+        return 0
+
+    cdef int release(self) except -1:
+        cdef Py_ssize_t at
+        for at in range(self.view_count):
+            PyBuffer_Release(&self.views[at])
+        self.view_count = 0
+        if self.headers is not self.inline_headers:
+            PyMem_Free(self.headers)
+            self.headers = self.inline_headers
+        self.header_count = 0
+        self.owners = None
+        return 0
+
+
+cdef Py_ssize_t record_body_size(
+    RecordFields fields, int64_t timestamp_delta, int32_t offset_delta
+) noexcept nogil:
+    cdef Py_ssize_t size = 1 + varint_size(timestamp_delta) + varint_size(offset_delta)
+    size += varint_size(fields.key.size) + varint_size(fields.value.size) + fields.headers_size
+    if fields.key.size > 0:
+        size += fields.key.size
+    if fields.value.size > 0:
+        size += fields.value.size
+    return size
+
+
+cdef Py_ssize_t record_size_bound(RecordFields fields) noexcept nogil:
+    """The most bytes the record can take in a batch of its own or in any other, its length prefix included."""
+    cdef Py_ssize_t body = record_body_size(fields, 2**62, 2**31 - 1)
+    return varint_size(body) + body
+
+
+cdef inline char* write_field(char* at, Field* field) noexcept nogil:
+    at = write_varint(at, field.size)
+    if field.size > 0:
+        memcpy(at, field.data, field.size)
+        at += field.size
+    return at
+
+
+cdef class RecordBuffer:
+    """The encoded records of one batch, without the batch header; a read-only buffer to Python."""
+
+    def __cinit__(self, Py_ssize_t capacity=0):
+        self.data = NULL
+        self.used = 0
+        self.capacity = 0
+        self.exports = 0
+        self.count = 0
+        self.base_timestamp = -1
+        self.max_timestamp = -1
+        if capacity > 0:
+            self.reserve(capacity)
+
+    def __dealloc__(self):
+        PyMem_Free(self.data)
+
+    def __len__(self):
+        return self.used
+
+    def __getbuffer__(self, Py_buffer* view, int flags):
+        if flags & PyBUF_WRITABLE == PyBUF_WRITABLE:
+            raise BufferError("encoded records are read-only")
+        PyBuffer_FillInfo(view, self, self.data, self.used, 1, flags)
+        self.exports += 1
+
+    def __releasebuffer__(self, Py_buffer* view):
+        self.exports -= 1
+
+    cdef int reserve(self, Py_ssize_t capacity) except -1:
+        cdef char* grown
+        if capacity <= self.capacity:
+            return 0
+        if self.exports:
+            raise BufferError("encoded records cannot grow while a view of them exists")
+        grown = <char*>PyMem_Realloc(self.data, capacity)
+        if grown is NULL:
+            raise MemoryError
+        self.data = grown
+        self.capacity = capacity
+        return 0
+
+    cdef void write(self, RecordFields fields, int64_t timestamp, Py_ssize_t body_size) noexcept:
+        """Append one record; the caller has reserved the room and computed body_size for this timestamp."""
+        cdef char* at = self.data + self.used
+        cdef Py_ssize_t index
+        if self.count == 0:
+            self.base_timestamp = timestamp
+            self.max_timestamp = timestamp
+        elif timestamp > self.max_timestamp:
+            self.max_timestamp = timestamp
+        at = write_varint(at, body_size)
+        at[0] = 0
+        at = write_varint(at + 1, timestamp - self.base_timestamp)
+        at = write_varint(at, self.count)
+        at = write_field(at, &fields.key)
+        at = write_field(at, &fields.value)
+        at = write_varint(at, fields.header_count)
+        for index in range(fields.header_count):
+            at = write_field(at, &fields.headers[index].key)
+            at = write_field(at, &fields.headers[index].value)
+        self.used = at - self.data
+        self.count += 1
+
+    def append(self, int64_t timestamp, key, value, headers=None):
+        """Encode one record at the end; the buffer grows as needed.
+
+        The producer's own path is the accumulator's; this one serves splitting, tools and tests. A field that is
+        not bytes-like raises TypeError, one over 2,147,483,647 bytes ValueError; nothing is written then.
+        """
+        cdef RecordFields fields = RecordFields()
+        cdef Py_ssize_t body, needed
+        fields.take(value, key, headers)
+        try:
+            body = record_body_size(fields, timestamp - self.base_timestamp if self.count else 0, self.count)
+            needed = self.used + varint_size(body) + body
+            if needed > self.capacity:
+                self.reserve(max(needed, self.capacity * 2))
+            self.write(fields, timestamp, body)
+        finally:
+            fields.release()
+
+
+def batch_header(
+    body,
+    *,
+    int32_t count,
+    int64_t base_timestamp,
+    int64_t max_timestamp,
+    int attributes=0,
+    int64_t producer_id=-1,
+    int16_t producer_epoch=-1,
+    int32_t base_sequence=-1,
+) -> bytes:
+    """Return the 61-byte header for `body`, the (compressed) records as they go on the wire, CRC included.
+
+    `attributes` holds the codec's id in bits 0-2 and 0x10 for a transactional batch. The base offset is 0 and the
+    partition leader epoch -1, which the broker fills in; neither is under the CRC.
+    """
+    cdef bytes header = PyBytes_FromStringAndSize(NULL, _HEADER_SIZE)
+    cdef unsigned char* at = <unsigned char*>PyBytes_AS_STRING(header)
+    cdef Py_ssize_t body_size = len(body)
+    store_int64(at, 0)
+    store_int32(at + 8, <int32_t>(body_size + _HEADER_SIZE - 12))
+    store_int32(at + 12, -1)
+    at[16] = 2
+    store_uint32(at + 17, 0)
+    store_int16(at + 21, <int16_t>attributes)
+    store_int32(at + 23, count - 1)
+    store_int64(at + 27, base_timestamp)
+    store_int64(at + 35, max_timestamp)
+    store_int64(at + 43, producer_id)
+    store_int16(at + 51, producer_epoch)
+    store_int32(at + 53, base_sequence)
+    store_int32(at + 57, count)
+    cdef uint32_t checksum = crc32c_of(memoryview(header)[_CRC_START:], body)
+    store_uint32(at + 17, checksum)
+    return header
+
+
+def next_sequence(int32_t sequence, int32_t increment) -> int:
+    """Return the sequence number `increment` records after `sequence`; 2,147,483,647 is followed by 0."""
+    if sequence > _MAX_SEQUENCE - increment:
+        return increment - (_MAX_SEQUENCE - sequence) - 1
+    return sequence + increment

@@ -1,0 +1,26 @@
+"""Zigzag varints as Kafka's record format writes them; header-only, so that every importer inlines them."""
+
+from libc.stdint cimport int64_t, uint64_t
+
+
+cdef inline uint64_t zigzag(int64_t value) noexcept nogil:
+    return (<uint64_t>value << 1) ^ <uint64_t>(value >> 63)
+
+
+cdef inline Py_ssize_t varint_size(int64_t value) noexcept nogil:
+    cdef uint64_t rest = zigzag(value)
+    cdef Py_ssize_t size = 1
+    while rest >= 0x80:
+        size += 1
+        rest >>= 7
+    return size
+
+
+cdef inline char* write_varint(char* at, int64_t value) noexcept nogil:
+    cdef uint64_t rest = zigzag(value)
+    while rest >= 0x80:
+        at[0] = <char>((rest & 0x7F) | 0x80)
+        at += 1
+        rest >>= 7
+    at[0] = <char>rest
+    return at + 1

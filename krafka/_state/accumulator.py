@@ -1,0 +1,347 @@
+"""Which batches exist, which may go to which broker now, and what time will change about that.
+
+It takes the time as an argument and tells its owner through two callbacks: `wake(node_id)` when a broker's queue has
+something new to look at (-1: a partition without a leader has), `wake_at(time)` when `advance` should be called.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from heapq import heappop, heappush
+from itertools import count
+from typing import TYPE_CHECKING
+
+from krafka._speedups.append import Appender, TopicBuffer
+from krafka._state.memory import BufferMemory
+from krafka._state.partition import NONE, Node, Partition
+from krafka.config import Acks
+from krafka.partitioners import DefaultPartitioner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from krafka._speedups.append import ProducerBatch
+    from krafka._state.cluster import Cluster, TopicMetadata
+    from krafka._state.sequences import Sequences
+    from krafka.compression import Compressor
+    from krafka.config import ProducerConfig
+    from krafka.errors import KafkaError
+
+
+class RecordAccumulator:
+    """The records on their way: appended by the compiled path, drained by broker, completed once."""
+
+    def __init__(
+        self,
+        config: ProducerConfig,
+        *,
+        sequences: Sequences | None,
+        compress: Compressor | None,
+        monotonic: Callable[[], float],
+        wake: Callable[[int], object],
+        wake_at: Callable[[float], object],
+        wall_clock: Callable[[], int] | None = None,
+    ) -> None:
+        self._linger = config.linger
+        # The compiled path hashes as the default partitioner does; only another one has to be asked.
+        self._partitioner = None if type(config.partitioner) is DefaultPartitioner else config.partitioner
+        self._awaits_answers = config.acks != Acks.NONE
+        self.sequences = sequences
+        self._compress = compress
+        self._wake = wake
+        self._wake_at = wake_at
+        self.appender = Appender(
+            batch_size=config.batch_size,
+            buffer_memory=config.buffer_memory,
+            max_request_size=config.max_request_size,
+            delivery_timeout=config.delivery_timeout,
+            monotonic=monotonic,
+            on_opened=self._opened,
+            on_sealed=self._mark_ready,
+            wall_clock=wall_clock,
+        )
+        self.memory = BufferMemory(self.appender)
+        self.nodes: dict[int, Node] = {}
+        self.incomplete: dict[ProducerBatch, None] = {}
+        self._lingering: deque[ProducerBatch] = deque()
+        self._delayed: list[tuple[float, int, Partition]] = []
+        self._next_deadline = math.inf
+        self._ties = count()
+        self._drain_order = count()
+
+    def partitions(self) -> Iterable[Partition]:
+        """Every partition of the topics in use."""
+        for topic in self.appender.topics.values():
+            yield from topic.partitions
+
+    # -- records come in ------------------------------------------------------------------------------------------
+
+    def _opened(self, batch: ProducerBatch) -> None:
+        self.incomplete[batch] = None
+        if batch.deadline < self._next_deadline:
+            self._next_deadline = batch.deadline
+            self._wake_at(batch.deadline)
+        if self._linger == 0 or self.appender.contended:
+            batch.expedited = True
+            self._mark_ready(batch.partition)
+            return
+        while self._lingering and not self._is_open(self._lingering[0]):
+            self._lingering.popleft()
+        self._lingering.append(batch)
+        self._wake_at(batch.created + self._linger)
+
+    def _mark_ready(self, partition: Partition) -> None:
+        node = partition.node
+        if node is None:
+            self._wake(NONE)
+            return
+        if not partition.queued:
+            partition.queued = True
+            node.ready.append(partition)
+        self._wake(node.node_id)
+
+    @staticmethod
+    def _is_open(batch: ProducerBatch) -> bool:
+        return batch.partition.open_batch is batch
+
+    def expedite(self, batches: Iterable[ProducerBatch]) -> None:
+        """Let open batches go now, whatever is left of their linger: somebody waits for them or for their memory."""
+        for batch in batches:
+            if self._is_open(batch) and not batch.expedited:
+                batch.expedited = True
+                self._mark_ready(batch.partition)
+
+    # -- batches go out -------------------------------------------------------------------------------------------
+
+    def drain(self, node: Node, now: float, max_bytes: int) -> list[ProducerBatch]:
+        """Take the batches of one request to a broker: at most one a partition, at most `max_bytes`, but one at least.
+
+        Partitions that had their turn go to the end of the broker's queue, so that each gets its turn.
+        """
+        drained: list[ProducerBatch] = []
+        size = 0
+        for _ in range(len(node.ready)):
+            partition = node.ready[0]
+            batch = self._sendable(partition, node, now)
+            if batch is None:
+                node.ready.popleft()
+                partition.queued = False
+                continue
+            batch_bytes = self._prepare(batch)
+            if drained and size + batch_bytes > max_bytes:
+                break
+            node.ready.popleft()
+            self._send(partition, node, batch)
+            drained.append(batch)
+            size += batch_bytes
+            if self._due(partition, now) is None:
+                partition.queued = False
+            else:
+                node.ready.append(partition)
+        return drained
+
+    def _due(self, partition: Partition, now: float) -> ProducerBatch | None:
+        if partition.pending:
+            return partition.pending[0]
+        batch = partition.open_batch
+        if batch is not None and (batch.expedited or now >= batch.created + self._linger):
+            return batch
+        return None
+
+    def _sendable(self, partition: Partition, node: Node, now: float) -> ProducerBatch | None:
+        batch = self._due(partition, now)
+        if batch is None:
+            return None
+        if partition.backoff_until > now:
+            self._delay(partition, partition.backoff_until)
+            return None
+        if partition.on_wire and partition.wire_node_id != node.node_id:
+            # The old leader may still append what it was sent; its answers come before the new leader's turn.
+            return None
+        if self.sequences is None:
+            # Without sequence numbers only one batch at a time keeps the order across a retry.
+            return None if partition.on_wire else batch
+        return batch if self.sequences.may_send(partition, batch) else None
+
+    def _prepare(self, batch: ProducerBatch) -> int:
+        partition = batch.partition
+        if partition.open_batch is batch:
+            partition.pending.append(partition.take_open())
+        if batch.body is None:
+            records = memoryview(batch.records)
+            batch.body = records if self._compress is None else self._compress(records)
+        return len(batch.body)
+
+    def _send(self, partition: Partition, node: Node, batch: ProducerBatch) -> None:
+        partition.pending.popleft()
+        if self.sequences is not None:
+            self.sequences.stamp(partition, batch)
+        if batch.drain_order == NONE:
+            batch.drain_order = next(self._drain_order)
+        batch.attempts += 1
+        batch.attempt_leader_epoch = partition.leader_epoch
+        if self._awaits_answers:
+            batch.on_wire = True
+            partition.on_wire += 1
+            partition.wire_node_id = node.node_id
+
+    def _delay(self, partition: Partition, until: float) -> None:
+        heappush(self._delayed, (until, next(self._ties), partition))
+        self._wake_at(until)
+
+    # -- batches end ----------------------------------------------------------------------------------------------
+
+    def left_wire(self, batch: ProducerBatch) -> None:
+        """The answer to a batch is here, or will never come."""
+        if batch.on_wire:
+            batch.on_wire = False
+            batch.partition.on_wire -= 1
+
+    def settle(self, partition: Partition) -> None:
+        """Look again at a partition after batches of it left the wire: heal its numbering, queue what may go now."""
+        if self.sequences is not None and partition.on_wire == 0:
+            self.sequences.settle(partition)
+        if partition.pending or partition.open_batch is not None:
+            self._mark_ready(partition)
+
+    def reenqueue(self, batch: ProducerBatch, *, not_before: float) -> None:
+        """Put a batch back to be sent again, in front of everything that was first sent after it."""
+        pending = batch.partition.pending
+        at = 0
+        while at < len(pending) and NONE < pending[at].drain_order < batch.drain_order:
+            at += 1
+        pending.insert(at, batch)
+        batch.partition.backoff_until = max(batch.partition.backoff_until, not_before)
+
+    def acknowledge(self, batch: ProducerBatch, base_offset: int, log_append_time: int) -> None:
+        """The batch is in the log. A batch whose deadline passed before keeps the outcome it had."""
+        if self.sequences is not None and batch.base_sequence != NONE:
+            self.sequences.acknowledged(batch.partition, batch, base_offset)
+        if not batch.done:
+            batch.complete(base_offset, log_append_time)
+        self._forget(batch)
+
+    def fail(
+        self,
+        batch: ProducerBatch,
+        error: KafkaError,
+        *,
+        refused: bool = False,
+        record_errors: dict[int, KafkaError] | None = None,
+    ) -> None:
+        """The batch ends with an error. `refused`: a broker's answer says for certain that it is not in the log.
+
+        `record_errors` are the errors of the records to blame, by their index in the batch.
+        """
+        if self.sequences is not None and batch.base_sequence != NONE and batch in batch.partition.in_flight:
+            if refused:
+                self.sequences.refused(batch.partition, batch)
+            else:
+                self.sequences.lost(batch.partition, batch)
+        if not batch.done:
+            batch.fail(error, record_errors)
+        self._forget(batch)
+
+    def _forget(self, batch: ProducerBatch) -> None:
+        self.incomplete.pop(batch, None)
+        self.memory.release(batch.charge)
+
+    def withdraw(self, batch: ProducerBatch, error: KafkaError) -> None:
+        """End a batch whose deadline passed, wherever it is.
+
+        One that is on the wire keeps its memory and its numbers until the answer comes or the connection ends;
+        only its callers are told.
+        """
+        partition = batch.partition
+        if batch.on_wire:
+            batch.fail(error)
+            self.incomplete.pop(batch, None)
+            return
+        if partition.open_batch is batch:
+            partition.take_open()
+        else:
+            partition.pending.remove(batch)
+        self.fail(batch, error)
+        self.settle(partition)
+
+    # -- time passes, leaders move --------------------------------------------------------------------------------
+
+    def advance(self, now: float) -> list[ProducerBatch]:
+        """Queue what has lingered or backed off long enough; return the batches whose deadline has passed."""
+        while self._delayed and self._delayed[0][0] <= now:
+            partition = heappop(self._delayed)[2]
+            if partition.pending or partition.open_batch is not None:
+                self._mark_ready(partition)
+        while self._lingering:
+            batch = self._lingering[0]
+            if self._is_open(batch) and now < batch.created + self._linger:
+                self._wake_at(batch.created + self._linger)
+                break
+            self._lingering.popleft()
+            if self._is_open(batch):
+                self._mark_ready(batch.partition)
+        if self._delayed:
+            self._wake_at(self._delayed[0][0])
+        return self._expired(now)
+
+    def _expired(self, now: float) -> list[ProducerBatch]:
+        if now < self._next_deadline:
+            if self._next_deadline < math.inf:
+                self._wake_at(self._next_deadline)
+            return []
+        expired = [batch for batch in self.incomplete if batch.deadline <= now]
+        self._next_deadline = min(
+            (batch.deadline for batch in self.incomplete if batch.deadline > now), default=math.inf
+        )
+        if self._next_deadline < math.inf:
+            self._wake_at(self._next_deadline)
+        return expired
+
+    def update(self, cluster: Cluster) -> None:
+        """Follow a new picture of the cluster: new partitions, moved leaders."""
+        for topic in cluster.topics.values():
+            if topic.partitions:
+                self._update_topic(topic, cluster)
+        for name in [
+            name for name in self.appender.topics if name not in cluster.topics and self.is_idle(name)
+        ]:
+            del self.appender.topics[name]
+
+    def _update_topic(self, topic: TopicMetadata, cluster: Cluster) -> None:
+        buffer = self.appender.topics.get(topic.name)
+        if buffer is None:
+            buffer = TopicBuffer(topic.name, self._partitioner)
+        partitions: list[Partition] = list(buffer.partitions)
+        partitions.extend(
+            Partition(topic.name, number) for number in range(len(partitions), len(topic.partitions))
+        )
+        for partition, metadata in zip(partitions, topic.partitions, strict=False):
+            partition.leader_epoch = metadata.leader_epoch
+            self._move(partition, metadata.leader_id if metadata.leader_id in cluster.brokers else NONE)
+        # A topic made anew may have fewer; what is buffered for the others keeps its leader, and its deadline.
+        partitions = partitions[: len(topic.partitions)]
+        buffer.set_partitions(
+            partitions, [partition for partition in partitions if partition.node is not None]
+        )
+        self.appender.topics[topic.name] = buffer
+
+    def _move(self, partition: Partition, leader_id: int) -> None:
+        old = partition.node
+        if (NONE if old is None else old.node_id) == leader_id:
+            return
+        if old is not None and partition.queued:
+            old.ready.remove(partition)
+        partition.queued = False
+        partition.node = None if leader_id == NONE else self.nodes.setdefault(leader_id, Node(leader_id))
+        # A new leader has not refused anything yet (KIP-951): what waits need not back off from it.
+        partition.backoff_until = 0.0
+        if partition.pending or partition.open_batch is not None:
+            self._mark_ready(partition)
+
+    def is_idle(self, topic: str) -> bool:
+        """Whether nothing of a topic is buffered or under way."""
+        buffer = self.appender.topics.get(topic)
+        return buffer is None or not any(
+            p.pending or p.open_batch is not None or p.in_flight or p.on_wire for p in buffer.partitions
+        )

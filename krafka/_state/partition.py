@@ -1,0 +1,66 @@
+"""One partition as the sender sees it: its buffer, its leader, and where its sequence numbers stand."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from krafka._speedups.append import PartitionBuffer
+
+if TYPE_CHECKING:
+    from krafka._speedups.append import ProducerBatch
+
+NONE = -1
+
+
+class Node:
+    """A broker's queue: the partitions it leads that have something to send, and how much is in flight to it."""
+
+    __slots__ = ("in_flight", "node_id", "ready")
+
+    def __init__(self, node_id: int) -> None:
+        self.node_id = node_id
+        self.ready: deque[Partition] = deque()
+        self.in_flight = 0
+
+
+class Partition(PartitionBuffer):
+    """A partition's buffer with the state that decides what may be sent, where and when.
+
+    `in_flight` lists, in the order they were first sent, the batches whose fate is open: on the wire or waiting to
+    be sent again. `unresolved_next` is the sequence number after a batch that ended with its fate unknown, or -1;
+    `wants_new_epoch` says that a sequence number is missing in the log for good.
+    """
+
+    __slots__ = (
+        "backoff_until",
+        "in_flight",
+        "last_acked_offset",
+        "last_acked_sequence",
+        "leader_epoch",
+        "next_sequence",
+        "node",
+        "on_wire",
+        "producer_epoch",
+        "producer_id",
+        "queued",
+        "unresolved_next",
+        "wants_new_epoch",
+        "wire_node_id",
+    )
+
+    def __init__(self, topic: str, partition: int) -> None:
+        self.node: Node | None = None
+        self.leader_epoch = NONE
+        self.queued = False
+        self.backoff_until = 0.0
+        self.on_wire = 0
+        self.wire_node_id = NONE
+        self.in_flight: list[ProducerBatch] = []
+        self.producer_id = NONE
+        self.producer_epoch = NONE
+        self.next_sequence = 0
+        self.last_acked_sequence = NONE
+        self.last_acked_offset = NONE
+        self.unresolved_next = NONE
+        self.wants_new_epoch = False
