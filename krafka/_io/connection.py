@@ -156,6 +156,17 @@ class Connection:
         expect_response: Literal[False],
     ) -> None: ...
 
+    @overload
+    async def send(
+        self,
+        request: Request[ResponseT],
+        *,
+        on_response: Callable[[ResponseT | KafkaError | None, float], object],
+        version: int | None = None,
+        timeout: float | None = None,
+        expect_response: bool,
+    ) -> None: ...
+
     async def send(
         self,
         request: Request[Any],
@@ -233,9 +244,10 @@ class Connection:
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Open the stream, shake hands, report started, then read until the connection ends.
 
-        Before started: raises `ConnectionFailedError`, `ProtocolError`, `UnsupportedVersionError` or
-        `AuthenticationError`. After: ends of any kind are `close_reason`, not exceptions; the only
-        exception is a bug, such as an `on_response` that raised.
+        Before started: raises `ConnectionFailedError` (its cause a `ProtocolError` when something answered
+        that is no broker), `UnsupportedVersionError`, or the error the broker answered with. After: ends
+        of any kind are `close_reason`, not exceptions; the only exception is a bug, such as an
+        `on_response` that raised.
         """
         if self._running:
             raise RuntimeError("a Connection runs once; make a new one")
@@ -275,10 +287,14 @@ class Connection:
         )
         versions = None
         with anyio.move_on_after(options.connect_timeout):
-            versions = await negotiate_versions(
-                exchange, software_name=options.software_name, software_version=options.software_version
-            )
-            exchange.check_drained()
+            try:
+                versions = await negotiate_versions(
+                    exchange, software_name=options.software_name, software_version=options.software_version
+                )
+                exchange.check_drained()
+            except ProtocolError as error:
+                # Whatever answers there may be replaced by a broker, and other addresses may be right.
+                raise ConnectionFailedError(str(error)) from error
         if versions is None:
             raise ConnectionFailedError(
                 f"{self.peer} took the connection but did not finish the handshake within "

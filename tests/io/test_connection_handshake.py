@@ -172,7 +172,8 @@ async def test_an_empty_list_of_apis() -> None:
         await peer.answer_versions([])
 
     error = await failure(answer)
-    assert isinstance(error, ProtocolError)
+    assert isinstance(error, ConnectionFailedError)
+    assert isinstance(error.__cause__, ProtocolError)
     assert "empty list" in str(error)
 
 
@@ -182,7 +183,8 @@ async def test_an_answer_too_many() -> None:
         peer.send(2 * peer.frame(request, versions_response()))
 
     error = await failure(answer)
-    assert isinstance(error, ProtocolError)
+    assert isinstance(error, ConnectionFailedError)
+    assert isinstance(error.__cause__, ProtocolError)
     assert "1 response(s) more" in str(error)
 
 
@@ -193,7 +195,8 @@ async def test_a_wrong_correlation_id() -> None:
         peer.respond(request, versions_response())
 
     error = await failure(answer)
-    assert isinstance(error, ProtocolError)
+    assert isinstance(error, ConnectionFailedError)
+    assert isinstance(error.__cause__, ProtocolError)
     assert "correlation id 99 instead of 0" in str(error)
 
 
@@ -204,7 +207,9 @@ async def test_garbage_in_the_answer(body: bytes) -> None:
         frame = request.correlation_id.to_bytes(4, "big") + body
         peer.send(len(frame).to_bytes(4, "big") + frame)
 
-    assert isinstance(await failure(answer), ProtocolError)
+    error = await failure(answer)
+    assert isinstance(error, ConnectionFailedError)
+    assert isinstance(error.__cause__, ProtocolError)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +228,8 @@ async def test_somebody_else_answers(data: bytes, words: str) -> None:
         peer.send(data)
 
     error = await failure(answer)
-    assert isinstance(error, ProtocolError)
+    assert isinstance(error, ConnectionFailedError)
+    assert isinstance(error.__cause__, ProtocolError)
     assert words in str(error)
     assert "broker at kafka:9092" in str(error)
 
@@ -390,7 +396,7 @@ async def test_plaintext_to_a_tls_port(authority: trustme.CA) -> None:
         task_group.start_soon(listener.serve, never)
         port = tcp.extra(SocketAttribute.local_port)
         connection = Connection(("localhost", port), TcpConnector(), ConnectionOptions())
-        with pytest.raises((ConnectionFailedError, ProtocolError), match="tls=True"):
+        with pytest.raises(ConnectionFailedError, match="tls=True"):
             await task_group.start(connection.run)
         task_group.cancel_scope.cancel()
 
