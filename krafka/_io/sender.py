@@ -122,7 +122,7 @@ class ProduceExchange:
             if topic is None:
                 topic = topics[name] = ProduceRequestTopicData(name=name)
             topic.partition_data.append(
-                ProduceRequestPartitionData(index=partition, records=(self._header(batch), batch.body))
+                ProduceRequestPartitionData(index=partition, records=self._stamped(batch))
             )
         if version > LAST_VERSION_BY_NAME and not self._give_topic_ids(topics):
             version = LAST_VERSION_BY_NAME
@@ -148,9 +148,12 @@ class ProduceExchange:
             self._topic_names[ids[name]] = name
         return True
 
-    def _header(self, batch: ProducerBatch) -> bytes:
-        return batch_header(
-            batch.body,
+    def _stamped(self, batch: ProducerBatch) -> tuple[bytes, memoryview | bytes]:
+        """The batch as it goes on the wire: a header stamped for this attempt, and the records as they are."""
+        body = batch.body
+        assert body is not None  # noqa: S101 - draining made it
+        header = batch_header(
+            body,
             count=batch.record_count,
             base_timestamp=batch.records.base_timestamp,
             max_timestamp=batch.records.max_timestamp,
@@ -159,6 +162,7 @@ class ProduceExchange:
             producer_epoch=batch.producer_epoch,
             base_sequence=batch.base_sequence,
         )
+        return header, body
 
     # -- the answer -----------------------------------------------------------------------------------------------
 
