@@ -144,8 +144,8 @@ class FakeNet:
         self._event = anyio.Event()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until something a broker sees makes `condition` true; five seconds at most."""
-        with anyio.fail_after(5):
+        """Wait until something a broker sees makes `condition` true; a minute at most."""
+        with anyio.fail_after(60):
             while not condition():
                 await self._event.wait()
 
