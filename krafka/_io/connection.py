@@ -85,7 +85,7 @@ class Connection:
         self._connector = connector
         self._options = options
         self._clock = clock
-        self._scope = anyio.CancelScope()
+        self._scope: anyio.CancelScope | None = None
         self._running = False
         self._task_group: TaskGroup | None = None
         self._stream: ByteStream | None = None
@@ -163,7 +163,7 @@ class Connection:
         *,
         on_response: Callable[[ResponseT | KafkaError | None, float], object],
         version: int | None = None,
-        timeout: float | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - as below
         expect_response: bool,
     ) -> None: ...
 
@@ -253,7 +253,9 @@ class Connection:
             raise RuntimeError("a Connection runs once; make a new one")
         self._running = True
         try:
-            with self._scope:
+            with anyio.CancelScope() as self._scope:
+                if self.close_reason is not None:
+                    self._scope.cancel()
                 await self._connect_and_serve(task_status)
         finally:
             self._fail_pending()
@@ -416,7 +418,8 @@ class Connection:
             self.close_reason = reason
             if self.versions is not None:
                 logger.log(level, "%s", reason)
-            self._scope.cancel()
+            if self._scope is not None:
+                self._scope.cancel()
 
     def _shut_overdue(self, overdue: PendingRequest) -> None:
         self._shut(

@@ -709,6 +709,13 @@ async def test_not_open_yet() -> None:
     assert_network_errors(outcomes, early=False)
 
 
+def test_a_connection_is_made_and_closed_without_an_event_loop() -> None:
+    connection = Connection(("::1", 9092), PeerConnector(), ConnectionOptions(), lambda: 0.0, node_id=3)
+    assert connection.peer == "broker 3 at [::1]:9092"
+    connection.close("not needed")
+    assert str(connection.close_reason) == "the connection to broker 3 at [::1]:9092 was closed: not needed"
+
+
 async def test_close_before_and_during_connecting() -> None:
     connection = Connection(("kafka", 9092), PeerConnector(), ConnectionOptions())
     connection.close("changed my mind")

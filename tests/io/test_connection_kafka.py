@@ -28,7 +28,7 @@ def tls_cluster() -> Iterator[KafkaCluster]:
 
 
 def address_of(bootstrap: str) -> tuple[str, int]:
-    host, port = bootstrap.split(",")[0].rsplit(":", 1)
+    host, port = bootstrap.split(",", maxsplit=1)[0].rsplit(":", 1)
     return host, int(port)
 
 
