@@ -60,7 +60,7 @@ class ClusterOptions:
     java_options: Sequence[str] = _startup.SMALL_JVM
     log_level: str = "warn"
     start_timeout: float = 60.0
-    stop_timeout: float = 5.0
+    stop_timeout: float = 2.0
 
     def __post_init__(self) -> None:
         if self.brokers < 1 or self.brokers % 2 == 0:
@@ -359,10 +359,12 @@ class SyncKafkaCluster:
             connection.create_topic(name, partitions, replication, config or {}, REQUEST_TIMEOUT)
         self._wait_for_topic(name, lambda state: state.has_all_leaders, "have a leader for every partition")
 
-    def delete_topic(self, name: str) -> None:
+    def delete_topic(self, name: str, *, wait: bool = True) -> None:
+        """Delete a topic; unless ``wait`` is False, return when every broker has forgotten it."""
         with self._connection() as connection:
             connection.delete_topic(name, REQUEST_TIMEOUT)
-        self._wait_for_topic(name, lambda state: state.error != NONE, "be gone")
+        if wait:
+            self._wait_for_topic(name, lambda state: state.error != NONE, "be gone")
 
     def leaders(self, topic: str) -> dict[int, int]:
         """Return each partition's leader, -1 where there is none now."""

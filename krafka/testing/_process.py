@@ -27,12 +27,16 @@ class Watchdog:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(  # noqa: S603  # our own script and interpreter
-            [sys.executable, "-I", "-S", str(WATCHDOG_SCRIPT)],
+            [sys.executable, "-I", "-S", str(WATCHDOG_SCRIPT), str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            bufsize=0,
         )
+        if self._process.stdin is None:
+            raise KafkaClusterError("the cluster's watchdog has no standard input")
+        self._commands = self._process.stdin
 
     @property
     def process_id(self) -> int:
@@ -50,8 +54,7 @@ class Watchdog:
     def close(self) -> None:
         """Dismiss the watchdog; the owner has cleaned up itself."""
         self._tell("done")
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        self._commands.close()
         try:
             self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
@@ -59,11 +62,10 @@ class Watchdog:
             self._process.wait()
 
     def _tell(self, command: str) -> None:
-        if self._process.stdin is None:
-            raise KafkaClusterError("the cluster's watchdog has no standard input")
+        if self._commands.closed:
+            return
         try:
-            self._process.stdin.write(command.encode() + b"\n")
-            self._process.stdin.flush()
+            self._commands.write(command.encode() + b"\n")
         except BrokenPipeError:
             # Somebody ended the watchdog. The brokers are still ended by their owner; only the net under it
             # is gone.

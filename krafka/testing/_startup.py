@@ -134,7 +134,7 @@ def archive_options(distribution: KafkaDistribution) -> tuple[str, ...]:
     path = archive_path(distribution)
     if not path.exists() or path.stat().st_size == 0:
         return ()
-    return (f"-XX:SharedArchiveFile={path}", "-Xshare:auto", "-Xlog:cds=off", "-Xlog:aot=off")
+    return (f"-XX:SharedArchiveFile={path}", "-Xshare:auto", "-Xlog:cds=off")
 
 
 def ensure_archive(distribution: KafkaDistribution) -> None:

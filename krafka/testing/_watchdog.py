@@ -1,8 +1,8 @@
 """Ends a cluster's brokers and removes its folder when the process that started them is gone.
 
-Run as a script, with nothing but the standard library. The owner writes one command a line to standard input
-(``watch PID``, ``forget PID``, ``folder PATH``, ``done``); the end of that input without ``done``, or a
-change of parent, means the owner died without cleaning up, however it died.
+Run as a script with the owner's process id, with nothing but the standard library. The owner writes one
+command a line to standard input (``watch PID``, ``forget PID``, ``folder PATH``, ``done``); the end of that
+input without ``done``, or a change of parent, means the owner died without cleaning up, however it died.
 """
 
 from __future__ import annotations
@@ -42,9 +42,8 @@ class Watched:
             os.close(self.handle)
 
 
-def read_commands(watched: dict[int, Watched], folders: list[str]) -> bool:
+def read_commands(owner: int, watched: dict[int, Watched], folders: list[str]) -> bool:
     """Follow the owner's commands until it is done (True) or gone (False)."""
-    owner = os.getppid()
     pending = b""
     while True:
         readable, _, _ = select.select([0], [], [], PARENT_POLL_SECONDS)
@@ -76,7 +75,7 @@ def main() -> None:
         signal.signal(interrupt, signal.SIG_IGN)
     watched: dict[int, Watched] = {}
     folders: list[str] = []
-    if read_commands(watched, folders):
+    if read_commands(int(sys.argv[1]), watched, folders):
         return
     for broker in watched.values():
         broker.kill()

@@ -53,7 +53,9 @@ class KafkaCluster:
     :param java_options: options of each broker's JVM, by default small and quick to start.
     :param log_level: of the brokers' logs, ``"info"`` tells much more.
     :param start_timeout: seconds for all brokers to be ready, the download not counted.
-    :param stop_timeout: seconds the brokers get to stop by themselves at the end before they are killed.
+    :param stop_timeout: seconds the brokers get to stop by themselves at the end before they are killed,
+        which loses nothing, as their data goes too. Brokers stopped together outlast it: the last lack a
+        quorum.
 
     Starting and reading raise :class:`MissingExtraError` without the ``krafka[testing]`` extra and
     :class:`KafkaClusterError` for whatever else goes wrong.
@@ -73,7 +75,7 @@ class KafkaCluster:
         java_options: Sequence[str] = _startup.SMALL_JVM,
         log_level: str = "warn",
         start_timeout: float = 60.0,
-        stop_timeout: float = 5.0,
+        stop_timeout: float = 2.0,
     ) -> None:
         options = ClusterOptions(
             brokers=brokers,

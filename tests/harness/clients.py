@@ -1,0 +1,40 @@
+"""Producing with librdkafka, so that the harness is tested without the producer it will test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import Producer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+Header = tuple[str, bytes | None]
+
+
+def produce(
+    bootstrap: str,
+    topic: str,
+    records: Iterable[tuple[bytes | None, bytes | None, Sequence[Header]]],
+    *,
+    partition: int = 0,
+    **settings: Any,
+) -> None:
+    """Produce (key, value, headers) records to one partition and see every one of them acknowledged."""
+    failures: list[str] = []
+
+    def delivered(error: object, _message: object) -> None:
+        if error is not None:
+            failures.append(str(error))
+
+    options = {
+        "queue.buffering.max.messages": 500_000,
+        "message.max.bytes": 2_000_000,
+        "linger.ms": 1,
+        "log_level": 0,
+    }
+    producer = Producer({"bootstrap.servers": bootstrap, **options, **settings})
+    for key, value, headers in records:
+        producer.produce(topic, value, key, partition, headers=list(headers), on_delivery=delivered)
+    assert producer.flush(30) == 0
+    assert not failures, failures[0]
