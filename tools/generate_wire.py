@@ -211,7 +211,7 @@ def add_struct(definition: Definition, kind: str, entry: dict[str, Any]) -> str:
         if "fields" in entry:
             raise GenerationError(f"{definition.name} defines {kind} twice")
         return definition.names[kind]
-    fields = entry.get("fields") or definition.common[kind]["fields"]
+    fields = entry["fields"] if "fields" in entry else definition.common[kind]["fields"]
     name = definition.names[kind] = struct_name(definition.name, kind)
     if list(definition.names.values()).count(name) > 1:
         raise GenerationError(f"{definition.name} has two structs that would be called {name}")

@@ -300,6 +300,7 @@ cdef int write_item(FieldPlan field, object value, Writer out) except -1:
 
 cdef int write_array(FieldPlan field, object value, Writer out) except -1:
     cdef Trail* trail = out.trail
+    cdef Py_ssize_t index
     if value is None:
         return write_length(field, -1, False, out)
     if not isinstance(value, (list, tuple)):
@@ -309,9 +310,9 @@ cdef int write_array(FieldPlan field, object value, Writer out) except -1:
     for item in value:
         write_item(field, item, out)
         trail.index += 1
-    if trail.index != len(value):
+    index, trail.index = trail.index, -1
+    if index != len(value):
         refuse(out, "changed its length while it was being encoded", RuntimeError)
-    trail.index = -1
     return 0
 
 

@@ -8,16 +8,18 @@ import importlib
 import io
 import re
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from krafka._wire.frames import decode_message, encode_message
-from krafka._wire.schema import Field, Message
 
 from .strategies import EVERY_VERSION, any_integer, full, structs, within
+
+if TYPE_CHECKING:
+    from krafka._wire.schema import Field, Message
 
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 MILLISECOND = datetime.timedelta(milliseconds=1)
