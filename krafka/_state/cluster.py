@@ -115,9 +115,9 @@ def merge(cluster: Cluster, response: MetadataResponse, *, version: int) -> Clus
     topics = dict(known_topics)
     for entry in response.topics:
         if entry.name is not None:
-            topics[entry.name] = _merge_topic(
-                topics.get(entry.name), entry, entry.name, epochs=version >= _RELIABLE_EPOCHS_FROM
-            )
+            known = topics.get(entry.name)
+            merged = _merge_topic(known, entry, entry.name, epochs=version >= _RELIABLE_EPOCHS_FROM)
+            topics[entry.name] = known if known is not None and known == merged else merged
     brokers = {
         entry.node_id: Broker(entry.node_id, entry.host, entry.port, entry.rack) for entry in response.brokers
     }
@@ -197,8 +197,7 @@ def _merge_topic(
                 # Partitions are never taken away, so without ids fewer of them mean another topic.
                 before = ()
     partitions = _merge_partitions(before, entry.partitions, name, epochs=epochs)
-    merged = TopicMetadata(name, topic_id, partitions)
-    return known if known is not None and known == merged else merged
+    return TopicMetadata(name, topic_id, partitions)
 
 
 def _topic_with_error(known: TopicMetadata | None, entry: MetadataResponseTopic, name: str) -> TopicMetadata:
@@ -207,9 +206,7 @@ def _topic_with_error(known: TopicMetadata | None, entry: MetadataResponseTopic,
         # Without ids this is the only sign of a deletion, and the epochs of the next topic restart at 0.
         deleted = entry.error_code == UnknownTopicOrPartitionError.code and known.topic_id == NO_TOPIC_ID
         if not deleted:
-            return (
-                known if known.error_code == entry.error_code else replace(known, error_code=entry.error_code)
-            )
+            return replace(known, error_code=entry.error_code)
     return TopicMetadata(name, entry.topic_id, (), entry.error_code)
 
 
