@@ -477,22 +477,37 @@ async def test_a_trickle_of_bytes_does_not_extend_the_deadline() -> None:
     assert isinstance(outcomes.only("a"), RequestTimedOutError)
 
 
-async def test_a_stalled_write_is_bounded_by_the_deadline() -> None:
+@pytest.mark.parametrize("acks", [-1, 0])
+async def test_a_stalled_write_is_bounded_by_the_deadline(acks: int) -> None:
     outcomes = Outcomes()
     async with connected(request_timeout=0.1) as (connection, peer):
         peer.stall_after(50)
+
+        async def send(name: str) -> None:
+            await connection.send(
+                produce(acks=acks), on_response=outcomes.of(name), expect_response=acks != 0
+            )
+
         async with anyio.create_task_group() as task_group:
-
-            async def send(name: str) -> None:
-                await connection.send(produce(), on_response=outcomes.of(name))
-
             task_group.start_soon(send, "begun")
             await peer.stalled()
             await send("queued")
-        await outcomes.wait_for("begun", "queued")
+            await outcomes.wait_for("begun", "queued")
     begun, queued = outcomes.only("begun"), outcomes.only("queued")
     assert type(begun) is type(queued) is RequestTimedOutError
     assert (begun.possibly_written, queued.possibly_written) == (True, False)
+
+
+@autojump()
+async def test_a_request_of_the_usual_timeout_does_not_wake_the_watch() -> None:
+    outcomes = Outcomes()
+    async with connected() as (connection, peer):
+        await anyio.sleep(100)
+        for name in ("after idling", "soon after"):
+            await connection.send(METADATA, on_response=outcomes.of(name))
+            assert not connection._rearm.is_set()
+            peer.respond(await peer.receive(), metadata())
+            await outcomes.wait_for(name)
 
 
 # ---------------------------------------------------------------------- idling
@@ -545,6 +560,9 @@ async def test_a_long_answer_is_not_idling() -> None:
         assert connection.is_usable
         peer.respond(await peer.receive(), metadata())
         await outcomes.wait_for("a")
+        assert connection.is_usable
+        await anyio.sleep(9)
+        assert connection.is_usable
     assert isinstance(outcomes.only("a"), MetadataResponse)
 
 
@@ -650,6 +668,34 @@ async def test_cancelling_run_closes_the_stream_and_fails_what_is_open(
             await connection.send(METADATA, on_response=outcomes.of("a"))
             task_group.cancel_scope.cancel()
     assert peers[0].stream.closed
+    assert_network_errors(outcomes, a=True)
+    assert not caplog.records
+
+
+async def test_a_writer_does_not_take_the_end_of_run_for_the_brokers_doing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    outcomes = Outcomes()
+    connector = PeerConnector()
+    connection = Connection(("kafka", 9092), connector, ConnectionOptions())
+    peers = []
+    with caplog.at_level(logging.INFO, logger="krafka"):
+        async with anyio.create_task_group() as writers, anyio.create_task_group() as task_group:
+
+            async def accept() -> None:
+                peers.append(await connector.accept())
+                await peers[0].answer_versions()
+
+            async def send() -> None:
+                await connection.send(produce(), on_response=outcomes.of("a"))
+
+            task_group.start_soon(accept)
+            await task_group.start(connection.run)
+            peers[0].stall_after(5)
+            writers.start_soon(send)
+            await peers[0].stalled()
+            task_group.cancel_scope.cancel()
+    assert "its task ended" in str(connection.close_reason)
     assert_network_errors(outcomes, a=True)
     assert not caplog.records
 
