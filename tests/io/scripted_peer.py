@@ -8,13 +8,18 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import pytest
 from anyio.abc import ByteStream
+from trio.testing import MockClock
 
 from krafka._io.connection import Connection, ConnectionOptions
 from krafka._state.framing import FrameReader
 from krafka._wire.api import APIS_BY_KEY
 from krafka._wire.api_versions import ApiVersionsRequest, ApiVersionsResponse, ApiVersionsResponseVersion
 from krafka._wire.frames import decode_request, encode_response
+from krafka._wire.metadata import MetadataRequest, MetadataResponse, MetadataResponseBroker
+from krafka._wire.produce import ProduceRequest, ProduceRequestPartitionData, ProduceRequestTopicData
+from krafka.errors import NetworkError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -265,3 +270,39 @@ async def connected(
         await task_group.start(connection.run)
         yield connection, connected_peers[0]
         connection.close()
+
+
+METADATA = MetadataRequest(topics=[])
+
+
+def metadata(cluster_id: str = "answer", throttle_time_ms: int = 0) -> MetadataResponse:
+    return MetadataResponse(
+        cluster_id=cluster_id,
+        throttle_time_ms=throttle_time_ms,
+        brokers=[MetadataResponseBroker(node_id=1, host="kafka", port=9092)],
+    )
+
+
+def produce(size: int = 100, *, acks: int = -1, index: int = 0) -> ProduceRequest:
+    partition = ProduceRequestPartitionData(index=index, records=b"r" * size)
+    topic = ProduceRequestTopicData(name="orders", partition_data=[partition])
+    return ProduceRequest(acks=acks, timeout_ms=30_000, topic_data=[topic])
+
+
+def partition_of(request: ReceivedRequest) -> int:
+    return request.body.topic_data[0].partition_data[0].index
+
+
+def autojump() -> pytest.MarkDecorator:
+    """Trio with a clock that jumps over every wait; each test needs a clock of its own."""
+    return pytest.mark.parametrize(
+        "anyio_backend", [pytest.param(("trio", {"clock": MockClock(autojump_threshold=0)}), id="mock-clock")]
+    )
+
+
+def assert_network_errors(outcomes: Outcomes, **possibly_written: bool) -> None:
+    for name, written in possibly_written.items():
+        error = outcomes.only(name)
+        assert type(error) is NetworkError
+        assert error.code == 13
+        assert error.possibly_written is written
