@@ -36,8 +36,6 @@ _CLIENT_THROTTLES_FROM = {
     25: 1,  # AddOffsetsToTxn
     26: 1,  # EndTxn
     28: 1,  # TxnOffsetCommit
-    71: 0,  # GetTelemetrySubscriptions
-    72: 0,  # PushTelemetry
 }
 
 
