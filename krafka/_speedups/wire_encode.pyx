@@ -334,7 +334,7 @@ cdef int write_struct(StructPlan plan, object struct, Writer out) except -1:
     cdef Py_ssize_t index
     cdef Trail trail
     if not PyObject_TypeCheck(struct, plan.type):
-        refuse_type(out, struct, f"a {(<type> <PyObject*> plan.type).__name__}")
+        refuse_type(out, struct, plan.cls.__name__)
     trail.outer = out.trail
     trail.index = -1
     out.trail = &trail

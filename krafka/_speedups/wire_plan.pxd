@@ -27,7 +27,8 @@ cdef enum DefaultKind:
 cdef class StructPlan:
     """One struct in one version."""
 
-    cdef PyTypeObject* type
+    cdef object cls
+    cdef PyTypeObject* type  # `cls` once more, for calls that take it so
     cdef str label
     cdef int api_key
     cdef int version

@@ -65,6 +65,7 @@ cdef StructPlan struct_plan(object cls, int version, bint flexible):
     attributes = {attribute.name: attribute for attribute in fields(cls)}
     if list(attributes) != [spec.name for spec in cls.SCHEMA]:
         raise TypeError(f"{cls.__name__}: SCHEMA and the dataclass do not list the same fields")
+    plan.cls = cls
     plan.type = <PyTypeObject*> <PyObject*> cls
     plan.label = cls.__name__
     plan.api_key = -1

@@ -78,4 +78,6 @@ def decode_request(frame: Buffer) -> tuple[RequestHeader, Request[Response]]:
 
 def joined_records(records: Records) -> bytes:
     """A `records` field as one `bytes`, however many buffers it was given as."""
-    return b"".join(records) if isinstance(records, (list, tuple)) else bytes(records)  # type: ignore[arg-type]
+    if isinstance(records, (list, tuple)):
+        return b"".join(records)
+    return bytes(records)  # type: ignore[arg-type]  # the sequences the codec takes are lists and tuples

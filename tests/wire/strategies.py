@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 
 from krafka._wire.api import APIS
-from krafka._wire.schema import Field, Message, Struct
+from krafka._wire.schema import Field, Message
 
 INTEGERS = {
     "int8": (-(2**7), 2**7 - 1),
@@ -90,7 +89,3 @@ def full(cls: type[Any], version: int) -> Any:
                 }.get(field.type, True)
             setattr(message, field.name, [value, value] if field.array else value)
     return message
-
-
-def struct_fields(struct: Struct) -> list[str]:
-    return [field.name for field in dataclasses.fields(struct)]  # type: ignore[arg-type]

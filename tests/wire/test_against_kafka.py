@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import pytest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder  # type: ignore[import-untyped]  # it has none
@@ -83,8 +83,7 @@ class Wire:
             self.socket.sendall(part)
         frame = self.read(int.from_bytes(self.read(4)))
         assert response_correlation_id(frame) == self.correlation_id
-        response: Any = decode_response(request.RESPONSE, version, frame)
-        return response  # type: ignore[no-any-return]
+        return cast("ResponseT", decode_response(request.RESPONSE, version, frame))
 
     def ask_until_loaded(
         self, request: Request[ResponseT], version: int, error_of: Callable[[Any], int]

@@ -26,7 +26,8 @@ MILLISECOND = datetime.timedelta(milliseconds=1)
 
 
 def kio_class(cls: type[Message], version: int) -> Any:
-    name, kind = re.fullmatch(r"(\w+)(Request|Response)", cls.__name__).groups()  # type: ignore[union-attr]
+    kind = "Request" if cls.__name__.endswith("Request") else "Response"
+    name = cls.__name__.removesuffix(kind)
     api = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
     return getattr(importlib.import_module(f"kio.schema.{api}.v{version}.{kind.lower()}"), cls.__name__)
 

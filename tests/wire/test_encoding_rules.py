@@ -161,6 +161,11 @@ def test_none_is_refused_where_the_version_does_not_allow_it() -> None:
 # ---- values ---------------------------------------------------------------------------------------------------
 
 
+def loosely(cls: Any, **fields: Any) -> Any:
+    """An instance with values that its types do not allow."""
+    return cls(**fields)
+
+
 def partition(**fields: Any) -> ProduceRequest:
     data = ProduceRequestPartitionData(**fields)
     return ProduceRequest(topic_data=[ProduceRequestTopicData(name="t", partition_data=[data])])
@@ -189,14 +194,14 @@ def test_a_value_out_of_range_is_a_value_error_that_names_the_field(
 @pytest.mark.parametrize(
     ("message", "text"),
     [
-        (ProduceRequest(acks="1"), "Produce request v9: acks must be an int, not str"),  # type: ignore[arg-type]
-        (ProduceRequest(acks=1.0), "acks must be an int, not float"),  # type: ignore[arg-type]
-        (ProduceRequest(acks=None), "acks must be an int, not NoneType"),  # type: ignore[arg-type]
-        (ProduceRequest(transactional_id=b"t"), "transactional_id must be a str, not bytes"),  # type: ignore[arg-type]
-        (ProduceRequest(topic_data="ab"), "topic_data must be a list or a tuple, not str"),  # type: ignore[arg-type]
+        (loosely(ProduceRequest, acks="1"), "Produce request v9: acks must be an int, not str"),
+        (loosely(ProduceRequest, acks=1.0), "acks must be an int, not float"),
+        (loosely(ProduceRequest, acks=None), "acks must be an int, not NoneType"),
+        (loosely(ProduceRequest, transactional_id=b"t"), "transactional_id must be a str, not bytes"),
+        (loosely(ProduceRequest, topic_data="ab"), "topic_data must be a list or a tuple, not str"),
         (
-            ProduceRequest(topic_data=[ProduceRequestPartitionData()]),  # type: ignore[list-item]
-            r"topic_data\[0\] must be a ProduceRequestTopicData, not ProduceRequestPartitionData",
+            loosely(ProduceRequest, topic_data=[ProduceRequestPartitionData()]),
+            r"topic_data\[0\] must be ProduceRequestTopicData, not ProduceRequestPartitionData",
         ),
         (partition(records="text"), r"partition_data\[0\].records needs contiguous bytes, not str"),
         (partition(records=[b"a", 5]), r"partition_data\[0\].records needs contiguous bytes, not int"),
@@ -212,15 +217,15 @@ def test_a_value_of_the_wrong_type_is_a_type_error_that_names_the_field(
 
 def test_further_types_are_checked() -> None:
     with pytest.raises(TypeError, match="committed must be a bool, not int"):
-        encode_message(EndTxnRequest(committed=1), 3)  # type: ignore[arg-type]
+        encode_message(loosely(EndTxnRequest, committed=1), 3)
     with pytest.raises(TypeError, match="ratio must be a float, not str"):
-        encode_message(Everything(ratio="1"), 1)  # type: ignore[arg-type]
+        encode_message(loosely(Everything, ratio="1"), 1)
     with pytest.raises(ValueError, match=r"topics\[0\].topic_id must be a UUID's 16 bytes"):
         encode_message(MetadataRequest(topics=[MetadataRequestTopic(topic_id=b"short")]), 12)
     with pytest.raises(ValueError, match="unsigned is -1, outside 0 to 65535"):
         encode_message(Everything(unsigned=-1), 1)
-    with pytest.raises(TypeError, match="always must be a Inner, not NoneType"):
-        encode_message(Everything(always=None), 1)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="always must be Inner, not NoneType"):
+        encode_message(loosely(Everything, always=None), 1)
 
 
 def test_a_deleted_attribute_is_named() -> None:
