@@ -90,6 +90,7 @@ class MetadataRefresher:
         self._clock = clock
         self._random = random or Random()  # noqa: S311 - spreads load, guards nothing
         self._topics: dict[str, _Topic] = {}
+        self._asked = False
         self._asking: frozenset[str] = frozenset()
         self._new_topics = False
         self._requested = True
@@ -177,9 +178,10 @@ class MetadataRefresher:
 
     async def wait_for_refresh(self, deadline: float) -> None:
         """Return once brokers have been asked anew, whatever came of it, or at the deadline."""
-        rounds_before = self._rounds
+        # The answer under way may be older than what the caller wants to know.
+        enough = self._rounds + (2 if self._asked else 1)
         self.request_update()
-        while self._rounds == rounds_before and self._failure is None and self._clock() < deadline:
+        while self._rounds < enough and self._failure is None and self._clock() < deadline:
             changed = self._changed
             with anyio.move_on_after(deadline - self._clock()):
                 await changed.wait()
@@ -195,7 +197,6 @@ class MetadataRefresher:
 
     async def run(self) -> None:
         """Refresh until cancelled, or until the pool is closed."""
-        self._rebootstrap_at = self._clock() + REBOOTSTRAP_AFTER
         while True:
             await self._wait_until_due()
             try:
@@ -233,11 +234,13 @@ class MetadataRefresher:
         names = self._topics_to_ask()
         # What is requested from here on is not answered by this request.
         self._requested = self._new_topics = False
+        self._asked = True
         self._asking = frozenset(names)
         try:
             response = await self._ask(connection, names)
             self._take(response, version, connection)
         finally:
+            self._asked = False
             self._asking = frozenset()
 
     def _topics_to_ask(self) -> list[str]:
@@ -301,7 +304,6 @@ class MetadataRefresher:
         self.last_error = None
         now = self._clock()
         self._expires = now + self._config.metadata_max_age
-        self._rebootstrap_at = now + REBOOTSTRAP_AFTER
         self._fruitless = self._fruitless + 1 if cluster is before else 0
         # Also when no broker changed: the nodes have been heard of, so the bootstrap servers step back.
         self._pool.update(cluster.brokers)
@@ -312,6 +314,8 @@ class MetadataRefresher:
 
     def _note_failure(self, error: KafkaError) -> None:
         now = self._clock()
+        if self.last_error is None:
+            self._rebootstrap_at = now + REBOOTSTRAP_AFTER
         level = logging.DEBUG if self.last_error is not None else logging.WARNING
         logger.log(level, "metadata could not be refreshed: %s", error)
         self.last_error = error

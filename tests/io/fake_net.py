@@ -42,6 +42,17 @@ class Mode(enum.Enum):
     REFUSES_CREDENTIALS = "refuses credentials"
 
 
+class NetStream(PeerStream):
+    """The client's end of a stream; closing it takes `slow_close` seconds."""
+
+    slow_close = 0.0
+
+    async def aclose(self) -> None:
+        if self.slow_close:
+            await anyio.sleep(self.slow_close)
+        await super().aclose()
+
+
 class FakeBroker:
     """One address. Requests are answered by `answer`, or kept in `unanswered` while `hangs`."""
 
@@ -55,7 +66,7 @@ class FakeBroker:
         self.requests: list[MetadataRequest] = []
         self.asked_at: list[float] = []
         self.unanswered: list[tuple[PeerStream, ReceivedRequest]] = []
-        self.streams: list[PeerStream] = []
+        self.streams: list[NetStream] = []
         self.api_ranges: Iterable[tuple[int, int, int]] | None = None
         self.answer: Callable[[MetadataRequest], MetadataResponse] = net.metadata
 
@@ -161,7 +172,7 @@ class FakeNet:
             raise AuthenticationError(f"{host}:{port} refused the credentials")
         if broker.mode is Mode.DROPS_PACKETS:
             await anyio.sleep_forever()
-        stream = PeerStream()
+        stream = NetStream()
         broker.streams.append(stream)
         assert self.task_group is not None
         self.task_group.start_soon(broker.serve, stream)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import anyio
 import pytest
 from anyio import wait_all_tasks_blocked
-from anyio.lowlevel import checkpoint
 from fake_net import FakeNet, Mode, pool_on
 
 from krafka._io.brokers import BrokerPool
@@ -370,28 +369,6 @@ async def test_a_connection_that_idled_is_replaced_without_a_failed_request() ->
         assert fresh.is_usable
         await net.until(lambda: net.broker("a").open_streams == 1)
         assert pool.last_error is None
-
-
-async def test_a_new_connection_waits_for_the_last_outcome_of_the_old() -> None:
-    """Else requests sent on the new one could overtake the retries of those lost with the old one."""
-    net = FakeNet("a")
-    broker = net.broker("a")
-    broker.hangs = True
-    order: list[str] = []
-
-    def lost(outcome: object, now: float) -> None:
-        order.append("lost")
-
-    async with pool_on(net, "seed") as pool:
-        pool.update(nodes(a=1))
-        connection = await pool.connection(1)
-        await connection.send(MetadataRequest(), on_response=lost)
-        connection.close("as the test wants it")
-        assert pool.usable(1) is None
-        await pool.connection(1)
-        order.append("connected")
-        await checkpoint()
-    assert order == ["lost", "connected"]
 
 
 async def test_options_reach_the_connection() -> None:

@@ -11,6 +11,7 @@ from trio.testing import MockClock
 
 from krafka._io.brokers import NEXT_BROKER_AFTER
 from krafka._state.cluster import Broker
+from krafka._wire.metadata import MetadataRequest
 from krafka.errors import ConnectionFailedError
 from krafka.retry import ExponentialBackoff
 
@@ -87,6 +88,45 @@ async def test_an_address_that_stays_silent_does_not_hold_up_the_next() -> None:
             await anyio.sleep(1)
         assert max(waits) <= NEXT_BROKER_AFTER + 0.01
         assert net.broker("a").connects == 1
+
+
+async def test_a_failure_beside_a_silent_address_leads_to_the_next_at_once() -> None:
+    net = FakeNet("a", "b", "c")
+    net.broker("a").mode = Mode.DROPS_PACKETS
+    net.broker("b").mode = Mode.REFUSES
+    async with pool_on(net, "a", "b", "c") as pool:
+        for _ in range(12):
+            began = anyio.current_time()
+            connection = await pool.any_connection()
+            assert anyio.current_time() - began <= NEXT_BROKER_AFTER
+            assert connection.address == ("c", 9092)
+            connection.close()
+            await net.until(lambda: net.broker("c").open_streams == 0)
+            await anyio.sleep(1)
+        assert net.broker("b").connects > 1
+
+
+async def test_a_new_connection_waits_for_the_last_outcome_of_the_old() -> None:
+    """Else requests sent on the new one could overtake the retries of those lost with the old one."""
+    net = FakeNet("a")
+    broker = net.broker("a")
+    broker.hangs = True
+    order: list[str] = []
+
+    def lost(outcome: object, now: float) -> None:
+        order.append("lost")
+
+    async with pool_on(net, "seed", backoff=EXACT) as pool:
+        pool.update({1: Broker(1, "a", 9092)})
+        connection = await pool.connection(1)
+        broker.streams[0].slow_close = 0.9
+        await connection.send(MetadataRequest(), on_response=lost)
+        connection.close("as the test wants it")
+        await anyio.sleep(0.01)
+        assert pool.usable(1) is None
+        await pool.connection(1)
+        order.append("connected")
+    assert order == ["lost", "connected"]
 
 
 async def test_addresses_in_backoff_come_last_and_their_reasons_are_kept() -> None:

@@ -145,6 +145,7 @@ async def test_a_storm_of_callers_leads_to_one_request() -> None:
             broker.hangs = False
             broker.answer_now()
         assert len(got) == 1000
+        await anyio.sleep(0.02)
         assert [names(request) for request in broker.requests] == [["orders"]]
 
 
@@ -315,6 +316,28 @@ async def test_many_requests_for_an_update_are_one_and_one_more_while_it_runs() 
         assert len(broker.requests) == 3
 
 
+async def test_a_refresh_can_be_waited_for_and_is_not_the_one_under_way() -> None:
+    net = FakeNet("a")
+    broker = net.broker("a")
+    broker.hangs = True
+    async with refreshing(net, "a") as at, anyio.create_task_group() as callers:
+        await net.until(lambda: len(broker.unanswered) == 1)
+        callers.start_soon(at.refresher.wait_for_refresh, anyio.current_time() + 30)
+        await anyio.wait_all_tasks_blocked()
+        broker.answer_now()
+        await net.until(lambda: len(broker.unanswered) == 1)
+        with anyio.move_on_after(0.01) as scope:
+            await at.refresher.wait_for_refresh(anyio.current_time() + 30)
+        assert scope.cancelled_caught
+        broker.hangs = False
+        broker.answer_now()
+        await at.refresher.wait_for_refresh(anyio.current_time() + 30)
+        asked = len(broker.requests)
+        broker.hangs = True
+        await at.refresher.wait_for_refresh(anyio.current_time() + 0.02)
+        assert len(broker.requests) == asked + 1
+
+
 async def test_a_snapshot_that_did_not_change_is_not_announced() -> None:
     net = FakeNet("a")
     net.add_topic("orders")
@@ -398,6 +421,7 @@ async def test_a_broker_that_says_start_over_sends_the_client_to_its_bootstrap_s
         assert len(broker.requests) == 1
         assert len(seed.requests) == asked + 1
         assert seed.connects == connects + 1
+        assert (await at.pool.any_connection()).address == ("a", 9092)
 
 
 async def test_the_choice_not_to_create_topics_is_sent() -> None:
