@@ -30,7 +30,7 @@ pytestmark = pytest.mark.anyio
 async def test_an_overdue_answer_closes_and_fails_all(caplog: pytest.LogCaptureFixture) -> None:
     outcomes = Outcomes()
     with caplog.at_level(logging.INFO, logger="krafka"):
-        async with connected(request_timeout=0.05) as (connection, peer):
+        async with connected(request_timeout=0.4) as (connection, peer):
             await connection.send(produce(), on_response=outcomes.of("overdue"))
             await connection.send(METADATA, on_response=outcomes.of("behind"), timeout=60)
             await peer.closed_by_client()
@@ -41,7 +41,7 @@ async def test_an_overdue_answer_closes_and_fails_all(caplog: pytest.LogCaptureF
         assert type(error) is RequestTimedOutError
         assert error.code == 7
         assert error.possibly_written
-        assert "broker 1 at kafka:9092 did not answer Produce v13 within 0.05 s" in str(error)
+        assert "broker 1 at kafka:9092 did not answer Produce v13 within 0.4 s" in str(error)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
@@ -94,7 +94,7 @@ async def test_a_trickle_of_bytes_does_not_extend_the_deadline() -> None:
 @pytest.mark.parametrize("acks", [-1, 0])
 async def test_a_stalled_write_is_bounded_by_the_deadline(acks: int) -> None:
     outcomes = Outcomes()
-    async with connected(request_timeout=0.1) as (connection, peer):
+    async with connected(request_timeout=0.4) as (connection, peer):
         peer.stall_after(50)
 
         async def send(name: str) -> None:

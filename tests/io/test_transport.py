@@ -208,9 +208,9 @@ async def test_tls_to_a_silent_port_times_out_in_its_step(authority: trustme.CA)
             await anyio.sleep_forever()
 
     async with serving(be_silent) as port:
-        connector = TcpConnector(tls=client_context(authority), connect_timeout=0.1)
+        connector = TcpConnector(tls=client_context(authority), connect_timeout=0.5)
         with pytest.raises(
-            ConnectionFailedError, match=r"TLS handshake with localhost:\d+ timed out after 0\.1 s"
+            ConnectionFailedError, match=r"TLS handshake with localhost:\d+ timed out after 0\.5 s"
         ):
             await connector.connect("localhost", port)
 
@@ -245,20 +245,23 @@ async def test_tls_with_an_expired_certificate(authority: trustme.CA) -> None:
 
 
 async def test_cancelling_a_connect_leaves_nothing_open(authority: trustme.CA) -> None:
+    accepted = anyio.Event()
     ended = anyio.Event()
 
     async def wait_for_end(stream: ByteStream) -> None:
         async with stream:
+            accepted.set()
             with contextlib.suppress(anyio.EndOfStream, anyio.BrokenResourceError):
                 while True:
                     await stream.receive()
             ended.set()
 
-    async with serving(wait_for_end) as port:
-        with anyio.move_on_after(0.05) as scope:
-            await TcpConnector(tls=client_context(authority)).connect("localhost", port)
-        assert scope.cancelled_caught
-        with anyio.fail_after(5):
+    async with serving(wait_for_end) as port, anyio.create_task_group() as task_group:
+        task_group.start_soon(TcpConnector(tls=client_context(authority)).connect, "localhost", port)
+        with anyio.fail_after(10):
+            await accepted.wait()
+        task_group.cancel_scope.cancel()
+        with anyio.fail_after(10, shield=True):
             await ended.wait()
 
 
