@@ -293,6 +293,21 @@ async def test_rebootstrap_connects_to_the_bootstrap_servers_anew() -> None:
         assert await pool.any_connection() is node
 
 
+async def test_rebootstrap_leaves_a_connection_that_has_requests_under_way() -> None:
+    net = FakeNet()
+    broker = net.broker("seed")
+    broker.hangs = True
+    async with pool_on(net, "seed") as pool:
+        busy = await pool.any_connection()
+        async with anyio.create_task_group() as callers:
+            callers.start_soon(busy.request, MetadataRequest())
+            await net.until(lambda: bool(broker.unanswered))
+            pool.rebootstrap()
+            assert await pool.any_connection() is busy
+            broker.answer_now()
+        assert broker.connects == 1
+
+
 async def test_refused_credentials_are_raised_at_once_and_not_tried_elsewhere() -> None:
     net = FakeNet("a", "b")
     net.broker("a").mode = net.broker("b").mode = Mode.REFUSES_CREDENTIALS
