@@ -129,6 +129,8 @@ class Producer(AsyncContextManagerMixin):
                 engine = Engine(self._config, task_group, connector=self._connector)
                 self._engine_or_none = engine
                 self._background = task_group.cancel_scope
+                # A cancelled block still gets close_timeout for its records; leaving it cancels this scope itself.
+                self._background.shield = True
                 # The instance's own attribute: a call goes straight to compiled code, past this class.
                 self.__dict__["enqueue_nowait"] = engine.accumulator.appender.append
                 engine.start()

@@ -22,7 +22,9 @@ from krafka._state.cluster import Broker
 from krafka._state.partition import NONE
 from krafka._state.sequences import Sequences
 from krafka._version import __version__
+from krafka._wire.api_versions import ApiVersionsRequest
 from krafka.compression import Compression, compressor
+from krafka.config import Acks
 from krafka.errors import DeliveryTimeoutError, KafkaError
 from krafka.retry import ExponentialBackoff
 
@@ -241,9 +243,29 @@ class Engine:
             self.accumulator.withdraw(batch, own)
 
     async def flush(self) -> None:
-        """Return when every record appended before this call has its outcome."""
+        """Return when every record appended before this call has its outcome.
+
+        Where no broker acknowledges anything, return when the brokers have taken what they were sent.
+        """
         batches = list(self.accumulator.incomplete)
         self.accumulator.expedite(batches)
         for batch in batches:
             if not batch.done:
                 await batch.wait()
+        if self.config.acks == Acks.NONE:
+            for node_id in self._senders:
+                await self._fence(node_id)
+
+    async def _fence(self, node_id: int) -> None:
+        # A broker serves a connection's requests in order: an answer shows that it took those before. Without it,
+        # closing the socket could throw away what the broker has not read yet.
+        connection = self.pool.usable(node_id)
+        if connection is None:
+            return
+        request = ApiVersionsRequest(client_software_name="krafka", client_software_version=__version__)
+        try:
+            await connection.request(request)
+        except KafkaError as error:
+            # Kafka's brokers say "refused" to unacknowledged records by closing the connection.
+            logger.warning("unacknowledged records may be lost: %s", error)
+            self.metadata.request_update()

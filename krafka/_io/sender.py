@@ -43,6 +43,7 @@ class NodeSender:
         self._node = node
         self._max_bytes = max(engine.config.max_request_size - REQUEST_OVERHEAD, 1)
         self._woken = anyio.Event()
+        self._was_connected = False
 
     def wake(self) -> None:
         """Look at the queue again, soon."""
@@ -59,8 +60,11 @@ class NodeSender:
                     await self._send_once(connection)
 
     async def _connect(self) -> Connection | None:
+        if self._was_connected:
+            # Unacknowledged records that the broker refuses show in nothing but a closed connection.
+            self._engine.metadata.request_update()
         try:
-            return await self._engine.pool.connection(self._node.node_id)
+            connection = await self._engine.pool.connection(self._node.node_id)
         except (AuthenticationError, UnsupportedVersionError) as error:
             self._engine.fail_producer(error)
         except KafkaError as error:
@@ -70,6 +74,9 @@ class NodeSender:
                         batch.last_error = error
             self._engine.metadata.request_update()
             # The pool holds the next attempt back; a broker that is gone leaves this queue by that metadata.
+        else:
+            self._was_connected = True
+            return connection
         return None
 
     async def _send_once(self, connection: Connection) -> None:
