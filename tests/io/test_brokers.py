@@ -361,7 +361,7 @@ async def test_a_bug_in_a_connection_reaches_the_task_group_and_nobody_waits_for
             outcomes.append(error)
 
     async with anyio.create_task_group() as callers:
-        with pytest.raises(ExceptionGroup) as crash:  # noqa: PT012 - the group raises as a whole
+        with pytest.raises(ExceptionGroup) as crash:
             async with anyio.create_task_group() as connections:
                 pool = BrokerPool(
                     [("a", 9092)], open_connection, connections, backoff=ExponentialBackoff(0.001, 0.002)
