@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import tempfile
 import zipfile
@@ -15,6 +16,8 @@ from krafka.testing.errors import KafkaClusterError, MissingExtraError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_VERSION = "4.3.1"
 # With the binding for slf4j 2, Kafka 4 logs nothing at all, and a failed start says nothing.
@@ -120,6 +123,7 @@ def _resolve(version: str, folder: Path) -> tuple[Path, ...]:
         f"org.apache.kafka:kafka_2.13:{version}+org.apache.kafka:kafka-tools:{version}+{LOGGING_BINDING}"
     )
     cache = cache_folder()
+    logger.info("downloading Apache Kafka %s into %s: about 55 MB, this once", version, cache)
     try:
         environment = jgo.build(endpoint, cache_dir=cache / "jgo")
     except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 import sys
 import tempfile
@@ -30,11 +31,13 @@ from krafka.testing._tls import TlsFiles, make_tls_files
 from krafka.testing.errors import KafkaClusterError, PortInUseError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
     from krafka.testing._distribution import KafkaDistribution
+
+logger = logging.getLogger(__name__)
 
 PORT_ATTEMPTS = 3
 POLL_SECONDS = 0.03
@@ -124,6 +127,7 @@ class SyncKafkaCluster:
         distribution = self._distribution = load_distribution(self.options.version)
         seed = _startup.bootstrap_checkpoint(distribution, self._format_arguments())
         _startup.ensure_archive(distribution)
+        logger.info("starting %d brokers of Kafka %s", self.options.brokers, distribution.version)
         self._folder = Path(tempfile.mkdtemp(prefix="krafka-cluster-"))
         try:
             self._watchdog = Watchdog()
@@ -137,15 +141,17 @@ class SyncKafkaCluster:
 
     def close(self, *, failed: bool = False) -> None:
         """End every broker and remove their data; when ``failed``, keep the logs and print where they are."""
-        self._end_brokers()
-        if self._watchdog is not None:
-            self._watchdog.close()
-            self._watchdog = None
-        if self._folder is not None:
-            if failed:
+        try:
+            self._end_brokers()
+            if failed and self._brokers:
                 self._keep_logs()
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+        finally:
+            if self._watchdog is not None:
+                self._watchdog.close()
+                self._watchdog = None
+            if self._folder is not None:
+                shutil.rmtree(self._folder, ignore_errors=True)
+                self._folder = None
 
     def _end_brokers(self) -> None:
         brokers = list(self._brokers.values())
@@ -355,13 +361,15 @@ class SyncKafkaCluster:
     def create_topic(
         self, name: str, partitions: int = -1, replication: int = -1, config: Mapping[str, str] | None = None
     ) -> None:
-        with self._connection() as connection:
+        with self._connection(f"creating topic {name!r}") as connection:
             connection.create_topic(name, partitions, replication, config or {}, REQUEST_TIMEOUT)
         self._wait_for_topic(name, lambda state: state.has_all_leaders, "have a leader for every partition")
+        # A broker is told of a leadership before it takes it up: until then it refuses the first records.
+        self.end_offsets(name)
 
     def delete_topic(self, name: str, *, wait: bool = True) -> None:
         """Delete a topic; unless ``wait`` is False, return when every broker has forgotten it."""
-        with self._connection() as connection:
+        with self._connection(f"deleting topic {name!r}") as connection:
             connection.delete_topic(name, REQUEST_TIMEOUT)
         if wait:
             self._wait_for_topic(name, lambda state: state.error != NONE, "be gone")
@@ -434,7 +442,7 @@ class SyncKafkaCluster:
         return self.broker(node_id).log_path.parent / "data"
 
     def _partitions(self, topic: str) -> dict[int, PartitionState]:
-        with self._connection() as connection:
+        with self._connection(f"asking for topic {topic!r}") as connection:
             state = connection.metadata([topic]).topics[topic]
         if state.error != NONE:
             raise KafkaClusterError(f"topic {topic!r}: {error_name(state.error)}")
@@ -459,17 +467,25 @@ class SyncKafkaCluster:
                 )
             self._pause()
 
-    def _connection(self) -> AdminConnection:
-        """Connect to the first broker that runs and is not paused."""
+    @contextlib.contextmanager
+    def _connection(self, purpose: str) -> Iterator[AdminConnection]:
+        """Connect to the first broker that runs, is not paused and accepts; a lost connection is our error."""
         last: OSError | None = None
         for node_id, broker in self._brokers.items():
             if not broker.responsive:
                 continue
             try:
-                return AdminConnection(self._port(node_id), REQUEST_TIMEOUT)
+                connection = AdminConnection(self._port(node_id), REQUEST_TIMEOUT)
             except OSError as error:
                 last = error
-        raise KafkaClusterError("no broker of the cluster takes connections") from last
+                continue
+            with connection:
+                try:
+                    yield connection
+                except OSError as error:
+                    raise KafkaClusterError(f"{purpose} failed on broker {node_id}: {error}") from error
+            return
+        raise KafkaClusterError(f"{purpose} failed: no broker of the cluster takes connections") from last
 
 
 def dump_segments(distribution: KafkaDistribution, segments: Sequence[Path]) -> str:

@@ -132,10 +132,11 @@ class BrokerProcess:
 
     def terminate(self) -> None:
         """Ask for a clean stop (SIGTERM) without waiting for it; a paused broker is resumed to hear it."""
-        if self.running:
-            self._signal(signal.SIGTERM)
-            if self._paused:
-                self.resume()
+        if self._process is not None:
+            # Popen sends nothing to a process that has ended by now.
+            self._process.send_signal(signal.SIGTERM)
+            self._process.send_signal(signal.SIGCONT)
+            self._paused = False
 
     def kill(self) -> None:
         """SIGKILL and reap. A broker that is not running stays so."""

@@ -150,6 +150,7 @@ def ensure_archive(distribution: KafkaDistribution) -> None:
     with exclusive(distribution.folder):
         if path.exists():
             return
+        logger.info("making a class-data archive of Kafka %s: about 8 s, this once", distribution.version)
         try:
             with tempfile.TemporaryDirectory(prefix="krafka-archive-", dir=distribution.folder) as scratch:
                 _train(distribution, Path(scratch), seed).replace(path)

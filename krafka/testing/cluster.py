@@ -57,7 +57,8 @@ class KafkaCluster:
         which loses nothing, as their data goes too. Brokers stopped together outlast it: the last lack a
         quorum.
 
-    Starting and reading raise :class:`MissingExtraError` without the ``krafka[testing]`` extra and
+    The logger ``krafka.testing`` tells, at INFO, what a first start takes its time for. Starting and reading
+    raise :class:`MissingExtraError` without the ``krafka[testing]`` extra and
     :class:`KafkaClusterError` for whatever else goes wrong.
     """
 
@@ -145,7 +146,7 @@ class KafkaCluster:
     async def create_topic(
         self, name: str, partitions: int = -1, replication: int = -1, config: Mapping[str, str] | None = None
     ) -> None:
-        """Create a topic and wait until every broker knows its leaders; -1 takes the cluster's default."""
+        """Create a topic and wait until its leaders lead and all brokers know; -1 takes the cluster's default."""
         await _in_thread(lambda: self._engine.create_topic(name, partitions, replication, config))
 
     async def delete_topic(self, name: str) -> None:

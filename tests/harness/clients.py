@@ -28,6 +28,8 @@ def produce(
             failures.append(str(error))
 
     options = {
+        # Without it librdkafka's retries reorder.
+        "enable.idempotence": True,
         "queue.buffering.max.messages": 500_000,
         "message.max.bytes": 2_000_000,
         "linger.ms": 1,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.metadata import entry_points
 
 import pytest
 
@@ -38,6 +39,8 @@ def test_failing(kafka):
 def test_fixtures_and_logs(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     pytester.makepyfile(SUITE)
-    result = pytester.runpytest_subprocess("-p", "krafka.testing.pytest_plugin", "-p", "no:cacheprovider")
+    installed = {entry_point.value for entry_point in entry_points(group="pytest11")}
+    load = () if "krafka.testing.pytest_plugin" in installed else ("-p", "krafka.testing.pytest_plugin")
+    result = pytester.runpytest_subprocess(*load, "-p", "no:cacheprovider")
     result.assert_outcomes(passed=3, failed=1)
     result.stdout.fnmatch_lines(["*log of Kafka broker 1*", "*QuorumController id=1*"])

@@ -99,6 +99,36 @@ def test_an_owner_whose_fork_lives_on_is_noticed(tmp_path: Path) -> None:
             os.killpg(owner.pid, signal.SIGKILL)
 
 
+INTERRUPTED = """
+import sys, anyio
+from krafka.testing import KafkaCluster
+async def main():
+    async with KafkaCluster() as cluster:
+        print(cluster.sync.broker(1).process_id, cluster.sync.data_folder(1), flush=True)
+        await anyio.sleep_forever()
+anyio.run(main, backend=sys.argv[1])
+"""
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_ctrl_c_stops_the_brokers(backend: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, backend],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
+    ) as owner:
+        assert owner.stdout is not None
+        process_id, folder = owner.stdout.readline().decode().split()
+        owner.send_signal(signal.SIGINT)
+        _, complaint = owner.communicate(timeout=30)
+    assert gone(int(process_id))
+    assert not Path(folder).exists()
+    assert complaint.decode().rstrip().endswith("KeyboardInterrupt")
+    assert "logs are kept" not in complaint.decode()
+
+
 @pytest.fixture
 def watchdog() -> object:
     watchdog = Watchdog()

@@ -47,7 +47,15 @@ def main() -> None:
         )
         run(distribution.java, "-cp", f"{classes}:{class_path}", "GoldenBatches", GOLDEN, DEFAULT_VERSION)
         judge = sorted(path.name for path in classes.glob("JudgeBatches*.class"))
-        packing = ["--create", "--date", ENTRY_TIME, "--file", GOLDEN / "judge.jar", "-C", classes]
+        packing: list[str | Path] = [
+            "--create",
+            "--date",
+            ENTRY_TIME,
+            "--file",
+            GOLDEN / "judge.jar",
+            "-C",
+            classes,
+        ]
         run("jar", *packing, judge[0], *(part for name in judge[1:] for part in ("-C", classes, name)))
 
 
