@@ -179,6 +179,9 @@ class Producer(AsyncContextManagerMixin):
     @staticmethod
     def _raise_crash(group: BaseExceptionGroup[BaseException], body_error: BaseException | None) -> None:
         bug = _first_leaf(group)
+        if not isinstance(bug, Exception):
+            # Trio may raise KeyboardInterrupt in any task, ours included.
+            raise bug
         if body_error is not None:
             body_error.add_note(f"meanwhile a background task of the krafka producer failed: {bug!r}")
             return

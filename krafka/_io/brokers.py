@@ -339,6 +339,7 @@ class BrokerPool:
                 level = logging.DEBUG if endpoint.failures else logging.WARNING
                 logger.log(level, "no connection to %s: %s", endpoint, error)
                 self._note_failure(endpoint, error)
+                self.connect_failures += 1
                 link.fail(error)
         finally:
             self._ended(link)

@@ -57,6 +57,7 @@ class Engine:
         self.compression_id = config.compression.id
         self.retries = 0
         self.failure: KafkaError | None = None
+        self._shut = False
         self._task_group = task_group
         self._random = random or Random()  # noqa: S311 - spreads retries, guards nothing
         self._backoff = ExponentialBackoff(config.retry_backoff, config.retry_backoff_max)
@@ -131,6 +132,8 @@ class Engine:
     # -- waking ---------------------------------------------------------------------------------------------------
 
     def _wake(self, node_id: int) -> None:
+        if self._shut:
+            return
         if node_id == NONE:
             self.metadata.request_update()
             return
@@ -228,6 +231,7 @@ class Engine:
 
     def shut(self, error: KafkaError) -> None:
         """Take no records at all any more, and end those without an outcome with this error."""
+        self._shut = True
         self.refuse(error)
         self.metadata.fail(error)
         self.admission.abort(error)

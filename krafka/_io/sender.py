@@ -54,10 +54,17 @@ class NodeSender:
         while True:
             await self._woken.wait()
             self._woken = anyio.Event()
-            while self._node.ready and self._node.in_flight < self._config.max_in_flight:
+            while self._may_send():
                 connection = self._engine.pool.usable(self._node.node_id) or await self._connect()
                 if connection is not None:
                     await self._send_once(connection)
+
+    def _may_send(self) -> bool:
+        return (
+            bool(self._node.ready)
+            and self._node.in_flight < self._config.max_in_flight
+            and self._engine.failure is None
+        )
 
     async def _connect(self) -> Connection | None:
         if self._was_connected:
@@ -72,8 +79,9 @@ class NodeSender:
                 for batch in (*partition.pending, partition.open_batch):
                     if batch is not None:
                         batch.last_error = error
+            # A broker that is gone leaves this queue by new metadata; a record that is gone by its deadline.
             self._engine.metadata.request_update()
-            # The pool holds the next attempt back; a broker that is gone leaves this queue by that metadata.
+            self._accumulator.prune(self._node)
         else:
             self._was_connected = True
             return connection
@@ -110,6 +118,7 @@ class ProduceExchange:
         self._connection = connection
         self._batches = {(batch.partition.topic, batch.partition.partition): batch for batch in batches}
         self._topic_names: dict[bytes, str] = {}
+        self._fatal: KafkaError | None = None
 
     async def send(self) -> None:
         """Hand the request to the connection, which calls `_answered` exactly once."""
@@ -186,6 +195,8 @@ class ProduceExchange:
             self._take_response(outcome, now)
         for batch in self._batches.values():
             self._accumulator.settle(batch.partition)
+        if self._fatal is not None:
+            self._engine.fail_producer(self._fatal)
         if self._engine.needs_identity:
             self._engine.request_identity()
         self._sender.wake()
@@ -269,14 +280,17 @@ class ProduceExchange:
             log_start_offset=log_start_offset,
         )
         if verdict is Verdict.RETRY:
-            self._accumulator.reenqueue(batch, not_before=now + self._engine.backoff(batch.attempts - 1))
+            # A leader elected since this attempt has not refused anything yet (KIP-951).
+            moved = batch.partition.leader_epoch > batch.attempt_leader_epoch
+            wait = 0.0 if moved else self._engine.backoff(batch.attempts - 1)
+            self._accumulator.reenqueue(batch, not_before=now + wait)
             self._engine.retries += 1
         elif verdict is Verdict.ACKNOWLEDGE:
             assert isinstance(error, DuplicateSequenceNumberError)  # noqa: S101 - the one refusal that says "written"
             self._accumulator.acknowledge(batch, -1, -1)
         elif verdict is Verdict.FAIL_PRODUCER:
             self._accumulator.fail(batch, error)
-            self._engine.fail_producer(error)
+            self._fatal = error
         else:
             self._accumulator.fail(
                 batch, error, refused=not error.possibly_written, record_errors=record_errors

@@ -141,6 +141,13 @@ class RecordAccumulator:
                 node.ready.append(partition)
         return drained
 
+    def prune(self, node: Node) -> None:
+        """Take partitions that have nothing left to send out of a broker's queue."""
+        for partition in list(node.ready):
+            if not partition.pending and partition.open_batch is None:
+                node.ready.remove(partition)
+                partition.queued = False
+
     def _due(self, partition: Partition, now: float) -> ProducerBatch | None:
         if partition.pending:
             return partition.pending[0]

@@ -50,6 +50,7 @@ async def test_an_error_names_every_address_with_its_reason() -> None:
         assert len(failure.value.__cause__.exceptions) == 2
         assert failure.value.is_retriable
         assert pool.last_error is not None
+        assert pool.connect_failures == 2
 
 
 async def test_callers_of_one_broker_share_one_connect() -> None:
