@@ -8,7 +8,15 @@ import sys
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -71,6 +79,19 @@ def sending_progress(total_bytes: int | None, *, quiet: bool) -> Generator[Calla
             progress.update(task, completed=read, acknowledged=acknowledged)
 
         yield update
+
+
+@contextlib.contextmanager
+def sending_records(total: int) -> Generator[Callable[[int], None]]:
+    """A progress line on a terminal: call what is yielded with the number of records taken since the last call."""
+    console = terminal()
+    if console is None:
+        yield lambda _taken: None
+        return
+    columns = (TextColumn("Sending"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda taken: progress.advance(task, taken)
 
 
 @contextlib.contextmanager
