@@ -1,6 +1,6 @@
-"""Loads the lines of a file into a topic, as fast as the cluster takes them, with memory that does not grow with the file.
+"""Loads a file into a topic, line by line, as fast as the cluster takes them; memory does not grow with the file.
 
-    python load_file.py localhost:9092 orders lines.txt
+python load_file.py localhost:9092 orders lines.txt
 """
 
 from __future__ import annotations
