@@ -41,6 +41,15 @@ class Inner(Struct):
 
 
 @dataclass(slots=True, kw_only=True)
+class Pair(Struct):
+    """Of as little as one byte when plain, which is what arrays of it must reckon with."""
+
+    maybe: Inner | None = None
+
+    SCHEMA: ClassVar[tuple[Field, ...]] = (Field("maybe", Inner, (0, 2), nullable=(0, 2)),)
+
+
+@dataclass(slots=True, kw_only=True)
 class Everything(Response):
     """Field types and combinations that no message of a producer has, so that they are not left untried."""
 
@@ -58,6 +67,7 @@ class Everything(Response):
     late: Inner = field(default_factory=Inner)
     floats: list[float] = field(default_factory=list)
     blobs: list[bytes] | None = None
+    pairs: list[Pair] = field(default_factory=list)
     tagged_text: str | None = "default"
     tagged_blob: bytes = b""
     tagged_list: list[Inner] | None = field(default_factory=list)
@@ -73,6 +83,7 @@ class Everything(Response):
         Field("late", Inner, (2, 2)),
         Field("floats", "float64", (0, 2), array=True),
         Field("blobs", "bytes", (0, 2), array=True, nullable=(0, 2)),
+        Field("pairs", Pair, (0, 2), array=True),
         Field("tagged_text", "string", (1, 2), nullable=(1, 2), tagged=(1, 2), tag=1),
         Field("tagged_blob", "bytes", (1, 2), tagged=(1, 2), tag=0),
         Field("tagged_list", Inner, (1, 2), array=True, nullable=(1, 2), tagged=(1, 2), tag=2),
@@ -92,11 +103,13 @@ def test_bytes_of_every_field_type() -> None:
     plain = (
         b"\xfe" + b"\xff\xfe" + b"\xff\xff\xff\xfd" + b"\xbf\xf8" + bytes(6) + b"\x01\x00\x07" + b"\x00\x05"
     )
-    assert b"".join(encode_message(message, 0)) == plain + bytes(4) + b"\xff\xff\xff\xff"
+    assert b"".join(encode_message(message, 0)) == plain + bytes(4) + b"\xff\xff\xff\xff" + bytes(4)
     message = Everything(tagged_text=None, tagged_blob=b"abc", far_tag=2)
     tagged = b"\x03" + b"\x00\x04\x04abc" + b"\x01\x01\x00" + b"\x88\x27\x04\x00\x00\x00\x02"
     inner = b"\x00\x05\x00"
-    assert b"".join(encode_message(message, 2)) == bytes(15) + b"\xff" + inner + inner + b"\x01\x00" + tagged
+    assert (
+        b"".join(encode_message(message, 2)) == bytes(15) + b"\xff" + inner + inner + b"\x01\x00\x01" + tagged
+    )
 
 
 def test_a_long_tagged_field_gets_a_long_size() -> None:
@@ -104,6 +117,18 @@ def test_a_long_tagged_field_gets_a_long_size() -> None:
     parts = encode_message(message, 1)
     assert len(parts) == 1, "a tagged field is copied: its size stands before it"
     assert decode_message(Everything, 1, parts[0]) == message
+
+
+@pytest.mark.parametrize("version", [0, 1])
+def test_an_array_of_the_smallest_structs_at_the_end_of_a_message(version: int) -> None:
+    @dataclass(slots=True)
+    class Pairs(Response):
+        API_KEY, MIN_VERSION, MAX_VERSION, FLEXIBLE_FROM = 1001, 0, 1, 1
+        pairs: list[Pair] = field(default_factory=list)
+        SCHEMA: ClassVar[tuple[Field, ...]] = (Field("pairs", Pair, (0, 1), array=True),)
+
+    message = Pairs([Pair()] * 9)
+    assert decode_message(Pairs, version, b"".join(encode_message(message, version))) == message
 
 
 def test_defaults_of_absent_fields_are_not_shared() -> None:
@@ -245,6 +270,31 @@ def test_a_value_that_changes_its_array_while_it_is_encoded_is_refused() -> None
     response.mechanisms = Shrinking(["PLAIN", "GSSAPI"])
     with pytest.raises(RuntimeError, match="v1: mechanisms changed its length while it was being encoded"):
         encode_message(response, 1)
+
+
+def test_records_that_change_while_they_are_encoded_are_refused() -> None:
+    class Shrinking(list[bytes]):
+        rounds = 0
+
+        def __iter__(self) -> Any:
+            self.rounds += 1
+            return iter([b"abc"] if self.rounds == 1 else [b"ab"])
+
+    with pytest.raises(RuntimeError, match="records changed its size while it was being encoded"):
+        encode_message(partition(records=Shrinking()), 9)
+
+
+def test_what_the_protocol_cannot_count_is_refused() -> None:
+    """A 32-bit size is all there is; the buffers are referred to, so this takes no memory to speak of."""
+    part, in_a_gigabyte = bytes(2**24), 64
+    with pytest.raises(
+        ValueError, match=r"records has the length 2147483648, over the protocol's 2147483647"
+    ):
+        encode_message(partition(records=[part] * (2 * in_a_gigabyte)), 9)
+    parts = [ProduceRequestPartitionData(records=[part] * in_a_gigabyte)] * 2
+    request = ProduceRequest(topic_data=[ProduceRequestTopicData(partition_data=parts)])
+    with pytest.raises(ValueError, match=r"a frame of 21474836\d\d bytes is over the protocol's 2147483647"):
+        encode_request(request, 9, 1)
 
 
 def test_subclasses_of_a_message_part_are_accepted() -> None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from krafka._wire.api_versions import ApiVersionsResponse
 from krafka._wire.frames import decode_message, encode_message
-from krafka._wire.metadata import MetadataResponse
+from krafka._wire.metadata import MetadataResponse, MetadataResponsePartition, MetadataResponseTopic
 from krafka._wire.produce import (
     ProduceRequest,
     ProduceRequestPartitionData,
@@ -68,6 +69,21 @@ def test_nothing_is_left_behind(cls: Any, version: int) -> None:
         encode_what_is_wrong,
     ):
         assert growth(action) < 3000
+
+
+def test_integers_and_replaced_values_are_not_left_behind() -> None:
+    """Small integers are shared by all of Python and would hide it."""
+    partition = MetadataResponsePartition(replica_nodes=list(range(100_000, 100_050)), leader_epoch=200_000)
+    encoded = b"".join(encode_message(partition_of(partition), 12))
+    assert growth(lambda: decode_message(MetadataResponse, 12, encoded)) < 3000
+    epoch = b"\x01\x08" + (2**40).to_bytes(8)
+    twice = b"\x00\x00" + b"\x01" + bytes(4) + b"\x02" + epoch + epoch
+    assert decode_message(ApiVersionsResponse, 3, twice).finalized_features_epoch == 2**40
+    assert growth(lambda: decode_message(ApiVersionsResponse, 3, twice)) < 3000
+
+
+def partition_of(partition: MetadataResponsePartition) -> MetadataResponse:
+    return MetadataResponse(topics=[MetadataResponseTopic(partitions=[partition])])
 
 
 def test_references_are_balanced() -> None:
