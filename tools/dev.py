@@ -162,11 +162,7 @@ class Check(NamedTuple):
 CHECKS = (
     Check("lint", ("ruff", "check"), "ruff's rules"),
     Check("format", ("ruff", "format", "--check"), "ruff's formatting"),
-    Check(
-        "cython",
-        ("cython-lint", "--max-line-length=120", "krafka/_speedups"),
-        "rules for the Cython sources",
-    ),
+    Check("cython", ("cython-lint", "krafka/_speedups"), "rules for the Cython sources"),
     Check("imports", ("lint-imports",), "layers and forbidden imports (.importlinter)"),
     Check("mypy", ("mypy",), "types, strictly"),
     Check("pyright", ("pyright",), "types again, by another checker"),
