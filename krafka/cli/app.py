@@ -61,6 +61,9 @@ def cli() -> None:
 @click.option("--compression-level", type=int, help="The codec's level.")
 @click.option("--linger", type=Duration(), help="How long a batch waits for more records: 0.005, 5ms.")
 @click.option("--acks", type=click.Choice(ACKS), help="Who must have a record before it counts as sent.")
+@click.option(
+    "--close-timeout", type=Duration(), help="How long a signal leaves for what was sent; 5 s by default."
+)
 @click.option("--partition", type=click.IntRange(min=0), help="Send every record to this partition.")
 @click.option(
     "-X",

@@ -69,7 +69,7 @@ class ProduceRun:
                 except (KafkaError, InputError, OSError) as error:
                     self.error = error
                 await self.outcomes.settle_all()
-                await self.outcomes.finish_report()
+                await self.outcomes.flush_report()
             task_group.cancel_scope.cancel()
         self.seconds = time.perf_counter() - began
 
@@ -107,12 +107,41 @@ class ProduceRun:
 
     async def _read_and_send(self, producer: Producer) -> None:
         while self.outcomes.stop_reason is None:
-            chunk = await self._read_chunk()
+            chunk = await self._read_and_settle()
+            if chunk is None:
+                return
             rows = self.job.reader.feed(chunk) if chunk else self.job.reader.finish()
             await self._send(producer, rows)
             if not chunk and self.outcomes.stop_reason is None:
                 self.reached_end = True
                 return
+
+    async def _read_and_settle(self) -> bytes | None:
+        """The next bytes; None if one of the records sent before gave a reason to stop.
+
+        Input that is slow to come leaves time to report what was sent already.
+        """
+        if not self.job.source.may_wait:
+            return await self._read_chunk()
+        chunk: bytes | None = None
+        failure: OSError | None = None
+        async with anyio.create_task_group() as task_group:
+            task_group.start_soon(self._settle_meanwhile, task_group.cancel_scope)
+            try:
+                chunk = await self._read_chunk()
+            except OSError as error:
+                failure = error
+            task_group.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        return chunk
+
+    async def _settle_meanwhile(self, reading: anyio.CancelScope) -> None:
+        await self.outcomes.settle_all()
+        await self.outcomes.flush_report()
+        self._update(self.read_bytes, self.outcomes.acknowledged)
+        if self.outcomes.stop_reason is not None:
+            reading.cancel()
 
     async def _read_chunk(self) -> bytes:
         try:

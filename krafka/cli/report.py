@@ -148,8 +148,8 @@ class Outcomes:
             self._report = None
             self.stop(error)
 
-    async def finish_report(self) -> None:
-        """Put the report's last lines into its file."""
+    async def flush_report(self) -> None:
+        """Put what is settled into the report's file now."""
         report = self._report
         if report is None:
             return

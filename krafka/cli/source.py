@@ -22,8 +22,10 @@ class Source:
         status = os.fstat(descriptor)
         regular = stat.S_ISREG(status.st_mode)
         self.size = status.st_size if regular else None
-        # Nothing to wait for: a file's bytes are there, or at its end. Windows can wait for sockets only.
-        self._waits = not regular and sys.platform != "win32"
+        self.may_wait = not regular
+        """Whether the next bytes may take any time to come, as from a pipe."""
+        # Windows can wait for sockets only.
+        self._by_event_loop = not regular and sys.platform != "win32"
 
     @classmethod
     def open(cls, path: str) -> Source:
@@ -51,12 +53,12 @@ class Source:
 
     async def read(self) -> bytes:
         """The next bytes, at most `CHUNK_BYTES`; empty at the end. Raises OSError."""
-        if self._waits:
+        if self._by_event_loop:
             try:
                 await anyio.wait_readable(self._descriptor)
             except PermissionError:
                 # epoll refuses what never blocks, /dev/null for one.
-                self._waits = False
+                self._by_event_loop = False
             else:
                 return os.read(self._descriptor, CHUNK_BYTES)
         return await anyio.to_thread.run_sync(os.read, self._descriptor, CHUNK_BYTES, abandon_on_cancel=True)
