@@ -75,6 +75,7 @@ cdef class Appender:
     cdef object wall_clock
     cdef object on_opened
     cdef object on_sealed
+    cdef object on_hastened
     cdef RecordFields scratch
     cdef bint scratch_in_use
 

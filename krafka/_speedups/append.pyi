@@ -8,8 +8,8 @@ from krafka.errors import KafkaError
 from krafka.partitioners import Partitioner
 from krafka.records import BytesLike, Headers, RecordMetadata
 
-ErrorT = TypeVar("ErrorT", bound=KafkaError)
-PartitionT = TypeVar("PartitionT", bound=PartitionBuffer)
+_ErrorT = TypeVar("_ErrorT", bound=KafkaError)
+_PartitionT = TypeVar("_PartitionT", bound=PartitionBuffer)
 
 class ProducerBatch:
     created: float
@@ -71,13 +71,13 @@ class PartitionBuffer:
     def open_batch(self) -> ProducerBatch | None: ...
     def take_open(self) -> ProducerBatch | None: ...
 
-class TopicBuffer(Generic[PartitionT]):
+class TopicBuffer(Generic[_PartitionT]):
     topic: str
-    partitions: list[PartitionT]
+    partitions: list[_PartitionT]
     appended: int
 
     def __init__(self, topic: str, partitioner: Partitioner | None = None) -> None: ...
-    def set_partitions(self, partitions: list[PartitionT], available: list[PartitionT]) -> None: ...
+    def set_partitions(self, partitions: list[_PartitionT], available: list[_PartitionT]) -> None: ...
 
 class Appender:
     topics: dict[str, TopicBuffer[Any]]
@@ -97,6 +97,7 @@ class Appender:
         monotonic: Callable[[], float],
         on_opened: Callable[[ProducerBatch], object],
         on_sealed: Callable[[Any], object],
+        on_hastened: Callable[[ProducerBatch], object] | None = None,
         wall_clock: Callable[[], int] | None = None,
     ) -> None: ...
     def admit(self) -> None: ...
@@ -141,4 +142,4 @@ class SendResult(Sequence[RecordMetadata]):
     def add_refused(self, error: KafkaError) -> None: ...
     async def wait(self) -> None: ...
 
-def for_raising(error: ErrorT) -> ErrorT: ...
+def for_raising(error: _ErrorT) -> _ErrorT: ...

@@ -34,7 +34,7 @@ from krafka.errors import (
     RecordValidationError,
     SendManyError,
 )
-from krafka.records import RecordMetadata, explain_invalid, timestamp_ms
+from krafka.records import MAX_PARTITION, RecordMetadata, explain_invalid, timestamp_ms
 
 cdef extern from "clock.h":
     int64_t krafka_wall_clock_ms() nogil
@@ -67,19 +67,23 @@ cdef class ProducerBatch:
 
     def complete(self, int64_t base_offset, int64_t log_append_time):
         """Every record is acknowledged; the first lies at `base_offset`, or somewhere unknown if that is -1."""
+        self._check_unfinished()
         self.base_offset = base_offset
         self.log_append_time = log_append_time
         self._finish()
 
     def fail(self, error not None, dict record_errors=None):
         """No record was acknowledged; `record_errors` maps the index of those to blame to their own error (KIP-467)."""
+        self._check_unfinished()
         self.error = error
         self.record_errors = record_errors
         self._finish()
 
-    def _finish(self):
+    def _check_unfinished(self):
         if self.done:
             raise AssertionError(f"batch of {self.partition} was completed twice")
+
+    def _finish(self):
         self.done = True
         self.count = self.records.count
         self.records = None
@@ -126,6 +130,8 @@ def for_raising(error):
     # One error object stands for all records of a batch; raised as it is, each raise would add to its traceback.
     fresh = copy(error)
     fresh.__cause__ = error.__cause__
+    if hasattr(error, "__notes__"):
+        fresh.__notes__ = list(error.__notes__)
     return fresh
 
 
@@ -208,6 +214,8 @@ cdef class TopicBuffer:
 
     def set_partitions(self, list partitions not None, list available not None):
         """Replace the partitions; `available` are those that have a leader, which keyless records go to."""
+        if not partitions:
+            raise ValueError(f"topic {self.topic!r} without partitions")
         self.partitions = partitions
         self.available = available if available else partitions
 
@@ -265,11 +273,12 @@ cdef class Appender:
         object monotonic,
         object on_opened,
         object on_sealed,
+        object on_hastened=None,
         object wall_clock=None,
     ):
         self.topics = {}
         self.batch_size = batch_size
-        self.records_limit = max(batch_size - BATCH_OVERHEAD, 0)
+        self.records_limit = max(min(batch_size, max_request_size) - BATCH_OVERHEAD, 0)
         self.buffer_memory = buffer_memory
         self.available = buffer_memory
         self.max_request_size = max_request_size
@@ -278,6 +287,7 @@ cdef class Appender:
         self.wall_clock = wall_clock
         self.on_opened = on_opened
         self.on_sealed = on_sealed
+        self.on_hastened = on_hastened
         self.scratch = RecordFields()
         self.refusal = ProducerStateError("the producer is not open yet")
         self.admit()
@@ -393,7 +403,7 @@ cdef class Appender:
                     at = krafka_wall_clock_ms() if self.wall_clock is None else self.wall_clock()
                 else:
                     at = timestamp_ms(timestamp)
-                if partition is not None and (type(partition) is not int or partition < 0):
+                if partition is not None and (type(partition) is not int or not 0 <= partition <= MAX_PARTITION):
                     raise ValueError
                 found = PyDict_GetItemWithError(self.topics, topic)
             except (TypeError, ValueError, BufferError, OverflowError) as error:
@@ -423,7 +433,7 @@ cdef class Appender:
         self, PartitionBuffer partition, RecordFields fields, int64_t timestamp, double entered, Py_ssize_t* grant
     ):
         cdef ProducerBatch batch = partition.open_batch
-        cdef Py_ssize_t body, needed
+        cdef Py_ssize_t body, needed, bound
         if batch is not None:
             body = record_body_size(fields, timestamp - batch.records.base_timestamp, batch.records.count)
             needed = batch.records.used + varint_size(body) + body
@@ -431,13 +441,17 @@ cdef class Appender:
                 batch.records.write(fields, timestamp, body)
                 if entered >= 0 and entered + self.delivery_timeout < batch.deadline:
                     batch.deadline = entered + self.delivery_timeout
+                    if self.on_hastened is not None:
+                        self.on_hastened(batch)
                 return batch
+            self.check_caller()
             self.seal(partition)
         body = record_body_size(fields, 0, 0)
         needed = varint_size(body) + body
-        if record_size_bound(fields) + BATCH_OVERHEAD > self.max_request_size:
+        bound = record_size_bound(fields) + BATCH_OVERHEAD
+        if bound > self.max_request_size:
             raise RecordTooLargeError(
-                f"a record for {partition} takes {needed} bytes, {needed + BATCH_OVERHEAD} with its batch header; "
+                f"a record for {partition} takes {needed} bytes, up to {bound} with its lengths and batch header; "
                 f"this producer's max_request_size is {self.max_request_size} bytes; "
                 "raise it (and the topic's max.message.bytes) or make the record smaller"
             )
@@ -445,6 +459,8 @@ cdef class Appender:
         batch.records.write(fields, timestamp, body)
         partition.open_batch = batch
         self.on_opened(batch)
+        if needed >= self.records_limit:
+            self.seal(partition)
         return batch
 
     cdef bint grow(self, ProducerBatch batch, Py_ssize_t needed) except -1:

@@ -11,6 +11,7 @@ from cpython.bytes cimport (
     PyBytes_GET_SIZE,
 )
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.stdint cimport int16_t, int32_t, int64_t, uint32_t
 from libc.string cimport memcpy
 
@@ -18,7 +19,7 @@ from krafka._speedups.checksum cimport crc32c_of
 from krafka._speedups.endian cimport store_int16, store_int32, store_int64, store_uint32
 from krafka._speedups.varint cimport varint_size, write_varint
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
@@ -80,10 +81,18 @@ cdef class RecordFields:
         cdef HeaderField* header
         cdef const char* text
         # A tuple of our own: the caller's list may change hands, the borrowed pointers may not.
-        items = tuple(headers.items()) if isinstance(headers, Mapping) else tuple(headers)
+        if isinstance(headers, (tuple, list)):
+            items = tuple(headers)
+        elif isinstance(headers, Mapping):
+            items = tuple(headers.items())
+        elif isinstance(headers, Sequence):
+            items = tuple(headers)
+        else:
+            # An iterator would be used up by a first attempt that finds the buffer full.
+            raise TypeError
         cdef Py_ssize_t count = len(items)
         if count > _MAX_HEADERS:
-            raise ValueError
+            raise ValueError(f"it has {count} headers, and krafka takes {_MAX_HEADERS} at most")
         self.owners = items
         if count > MAX_HEADERS_INLINE:
             self.headers = <HeaderField*>PyMem_Malloc(count * sizeof(HeaderField))
@@ -93,18 +102,17 @@ cdef class RecordFields:
         self.headers_size = varint_size(count)
         for at in range(count):
             item = items[at]
-            if not isinstance(item, (tuple, list)) or len(item) != 2:
+            # A tuple, because what it holds cannot be replaced while we hold pointers into it.
+            if not isinstance(item, tuple) or PyTuple_GET_SIZE(item) != 2:
                 raise TypeError
-            name, value = item
+            name = <object>PyTuple_GET_ITEM(item, 0)
+            value = <object>PyTuple_GET_ITEM(item, 1)
             if not isinstance(name, str):
                 raise TypeError
             header = &self.headers[at]
             header.key.size = 0
             text = PyUnicode_AsUTF8AndSize(name, &header.key.size)
             header.key.data = text
-            if isinstance(item, list):
-                # A list's items can be replaced while we hold pointers into them; a tuple's cannot.
-                self.owners = (self.owners, name, value)
             if header.key.size > _MAX_FIELD_SIZE:
                 raise ValueError
             self.borrow(value, &header.value)

@@ -12,11 +12,12 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING
 
-from krafka._speedups.append import Appender, TopicBuffer
+from krafka._speedups.append import Appender, TopicBuffer, for_raising
 from krafka._state.memory import BufferMemory
 from krafka._state.partition import NONE, Node, Partition
 from krafka.config import Acks
 from krafka.partitioners import DefaultPartitioner
+from krafka.records import TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -59,11 +60,14 @@ class RecordAccumulator:
             monotonic=monotonic,
             on_opened=self._opened,
             on_sealed=self._mark_ready,
+            on_hastened=self._note_deadline,
             wall_clock=wall_clock,
         )
         self.memory = BufferMemory(self.appender)
         self.nodes: dict[int, Node] = {}
         self.incomplete: dict[ProducerBatch, None] = {}
+        # Partitions of topics that were dropped or made anew smaller: their numbering must not start over.
+        self._retired: dict[TopicPartition, Partition] = {}
         self._lingering: deque[ProducerBatch] = deque()
         self._delayed: list[tuple[float, int, Partition]] = []
         self._next_deadline = math.inf
@@ -71,17 +75,16 @@ class RecordAccumulator:
         self._drain_order = count()
 
     def partitions(self) -> Iterable[Partition]:
-        """Every partition of the topics in use."""
+        """Every partition of the topics in use, and those of others whose numbering still counts."""
         for topic in self.appender.topics.values():
             yield from topic.partitions
+        yield from self._retired.values()
 
     # -- records come in ------------------------------------------------------------------------------------------
 
     def _opened(self, batch: ProducerBatch) -> None:
         self.incomplete[batch] = None
-        if batch.deadline < self._next_deadline:
-            self._next_deadline = batch.deadline
-            self._wake_at(batch.deadline)
+        self._note_deadline(batch)
         if self._linger == 0 or self.appender.contended:
             batch.expedited = True
             self._mark_ready(batch.partition)
@@ -90,6 +93,11 @@ class RecordAccumulator:
             self._lingering.popleft()
         self._lingering.append(batch)
         self._wake_at(batch.created + self._linger)
+
+    def _note_deadline(self, batch: ProducerBatch) -> None:
+        if batch.deadline < self._next_deadline:
+            self._next_deadline = batch.deadline
+            self._wake_at(batch.deadline)
 
     def _mark_ready(self, partition: Partition) -> None:
         node = partition.node
@@ -237,10 +245,15 @@ class RecordAccumulator:
         refused: bool = False,
         record_errors: dict[int, KafkaError] | None = None,
     ) -> None:
-        """The batch ends with an error. `refused`: a broker's answer says for certain that it is not in the log.
+        """The batch ends with an error. `refused`: a broker's answer says that it did not append what it was sent.
 
-        `record_errors` are the errors of the records to blame, by their index in the batch.
+        `record_errors` are the errors of the records to blame, by their index in the batch. After an earlier attempt
+        whose outcome is unknown a refusal is no proof, and the errors say so by `possibly_written`.
         """
+        if batch.possibly_written:
+            refused = False
+            error = _in_doubt(error)
+            record_errors = {index: _in_doubt(each) for index, each in (record_errors or {}).items()}
         if self.sequences is not None and batch.base_sequence != NONE and batch in batch.partition.in_flight:
             if refused:
                 self.sequences.refused(batch.partition, batch)
@@ -313,7 +326,23 @@ class RecordAccumulator:
         for name in [
             name for name in self.appender.topics if name not in cluster.topics and self.is_idle(name)
         ]:
-            del self.appender.topics[name]
+            self._retire(self.appender.topics.pop(name).partitions)
+
+    def _retire(self, partitions: list[Partition]) -> None:
+        """Keep of these partitions, and of those kept before, what still has records or numbers under this epoch.
+
+        A broker would take the first numbers of a partition that starts over for the duplicates of its first batches,
+        and answer with success.
+        """
+        for partition in [*self._retired.values(), *partitions]:
+            place = TopicPartition(partition.topic, partition.partition)
+            if not partition.is_idle or (self.sequences is not None and self.sequences.is_current(partition)):
+                self._retired[place] = partition
+            else:
+                self._retired.pop(place, None)
+
+    def _partition(self, topic: str, number: int) -> Partition:
+        return self._retired.pop(TopicPartition(topic, number), None) or Partition(topic, number)
 
     def _update_topic(self, topic: TopicMetadata, cluster: Cluster) -> None:
         buffer = self.appender.topics.get(topic.name)
@@ -321,13 +350,15 @@ class RecordAccumulator:
             buffer = TopicBuffer(topic.name, self._partitioner)
         partitions: list[Partition] = list(buffer.partitions)
         partitions.extend(
-            Partition(topic.name, number) for number in range(len(partitions), len(topic.partitions))
+            self._partition(topic.name, number) for number in range(len(partitions), len(topic.partitions))
         )
         for partition, metadata in zip(partitions, topic.partitions, strict=False):
             partition.leader_epoch = metadata.leader_epoch
             self._move(partition, metadata.leader_id if metadata.leader_id in cluster.brokers else NONE)
         # A topic made anew may have fewer; what is buffered for the others keeps its leader, and its deadline.
-        partitions = partitions[: len(topic.partitions)]
+        if len(partitions) > len(topic.partitions):
+            self._retire(partitions[len(topic.partitions) :])
+            partitions = partitions[: len(topic.partitions)]
         buffer.set_partitions(
             partitions, [partition for partition in partitions if partition.node is not None]
         )
@@ -349,6 +380,16 @@ class RecordAccumulator:
     def is_idle(self, topic: str) -> bool:
         """Whether nothing of a topic is buffered or under way."""
         buffer = self.appender.topics.get(topic)
-        return buffer is None or not any(
-            p.pending or p.open_batch is not None or p.in_flight or p.on_wire for p in buffer.partitions
-        )
+        return buffer is None or all(partition.is_idle for partition in buffer.partitions)
+
+
+def _in_doubt(error: KafkaError) -> KafkaError:
+    """The error for records that an attempt before the one it speaks of may have written."""
+    if error.possibly_written:
+        return error
+    doubtful = for_raising(error)
+    doubtful.args = (
+        f"{error}; an earlier attempt, whose answer never came, may have written it all the same",
+    )
+    doubtful.possibly_written = True
+    return doubtful

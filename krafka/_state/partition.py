@@ -28,12 +28,13 @@ class Partition(PartitionBuffer):
     """A partition's buffer with the state that decides what may be sent, where and when.
 
     `in_flight` lists, in the order they were first sent, the batches whose fate is open: on the wire or waiting to
-    be sent again. `unresolved_next` is the sequence number after a batch that ended with its fate unknown, or -1;
-    `wants_new_epoch` says that a sequence number is missing in the log for good.
+    be sent again. `unresolved` says that a batch ended with its fate unknown. `gap` is -1, or the drain order from
+    which on no batch can be taken, because a sequence number there is missing in the log for good.
     """
 
     __slots__ = (
         "backoff_until",
+        "gap",
         "in_flight",
         "last_acked_offset",
         "last_acked_sequence",
@@ -44,8 +45,7 @@ class Partition(PartitionBuffer):
         "producer_epoch",
         "producer_id",
         "queued",
-        "unresolved_next",
-        "wants_new_epoch",
+        "unresolved",
         "wire_node_id",
     )
 
@@ -62,5 +62,10 @@ class Partition(PartitionBuffer):
         self.next_sequence = 0
         self.last_acked_sequence = NONE
         self.last_acked_offset = NONE
-        self.unresolved_next = NONE
-        self.wants_new_epoch = False
+        self.unresolved = False
+        self.gap = NONE
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is buffered or under way."""
+        return not (self.pending or self.open_batch is not None or self.in_flight or self.on_wire)

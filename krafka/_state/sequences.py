@@ -1,8 +1,9 @@
 """Sequence numbers of an idempotent producer: which batch may be sent, under which number, and how a gap heals.
 
-The rules are those of Kafka's Java client (`TransactionManager`, KIP-98 and KIP-360). One differs: until a partition
-has its first acknowledgement under a producer epoch, one batch of it is in flight and no more, because a broker takes
-any first number of an epoch it has no state for.
+The rules are those of Kafka's Java client (`TransactionManager`, KIP-98 and KIP-360). Two are stricter. Until a
+partition has its first acknowledgement under a producer epoch, one batch of it is in flight and no more, because a
+broker takes any first number of an epoch it has no state for. And a batch that may be in the log under the number it
+has is never given another: a new epoch waits until only batches from behind the gap are left, which no broker took.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 NONE = -1
 LAST_EPOCH = 2**15 - 1
+SEQUENCES = 2**31
 
 
 class Sequences:
@@ -39,10 +41,10 @@ class Sequences:
     def may_send(self, partition: Partition, batch: ProducerBatch) -> bool:
         """Whether the next batch of a partition may go out now, as far as numbers are concerned."""
         if batch.base_sequence != NONE:
-            return partition.in_flight[0] is batch
-        if not self.has_identity or partition.unresolved_next != NONE or partition.wants_new_epoch:
+            return partition.in_flight[0] is batch and not is_behind_gap(partition, batch)
+        if not self.has_identity or partition.unresolved or partition.gap != NONE:
             return False
-        if not self._is_current(partition):
+        if not self.is_current(partition):
             return not partition.in_flight
         return partition.last_acked_sequence != NONE or not partition.in_flight
 
@@ -50,7 +52,7 @@ class Sequences:
         """Number a batch that is sent for the first time; a batch sent again keeps its number."""
         if batch.base_sequence != NONE:
             return
-        if not self._is_current(partition):
+        if not self.is_current(partition):
             self._restart(partition)
         self._number(partition, batch)
         partition.in_flight.append(batch)
@@ -60,37 +62,39 @@ class Sequences:
         partition.in_flight.remove(batch)
         if batch.producer_epoch != partition.producer_epoch or batch.producer_id != partition.producer_id:
             return
-        partition.last_acked_sequence = last_sequence(batch)
+        last = last_sequence(batch)
+        # A batch that was appended with an error and sent again is acknowledged after those that came behind it.
+        if partition.last_acked_sequence == NONE or _follows(last, partition.last_acked_sequence):
+            partition.last_acked_sequence = last
         if base_offset >= 0:
-            partition.last_acked_offset = base_offset + batch.record_count - 1
+            last_offset = base_offset + batch.record_count - 1
+            partition.last_acked_offset = max(partition.last_acked_offset, last_offset)
 
     def refused(self, partition: Partition, batch: ProducerBatch) -> None:
         """The broker refused a batch for good, so that its numbers are missing and nothing after it can be taken."""
         partition.in_flight.remove(batch)
-        partition.wants_new_epoch = True
+        _note_gap(partition, batch)
 
     def lost(self, partition: Partition, batch: ProducerBatch) -> None:
         """A batch that was sent ended without an answer: nobody knows whether its numbers are in the log."""
         partition.in_flight.remove(batch)
-        partition.unresolved_next = next_sequence(last_sequence(batch), 1)
+        partition.unresolved = True
 
     def out_of_order(self, partition: Partition, batch: ProducerBatch) -> None:
-        """The broker misses a number before this batch; note whether that shows a gap that only a new epoch heals."""
-        if partition.unresolved_next == NONE:
-            missing = next_sequence(partition.last_acked_sequence, 1) == batch.base_sequence
-        else:
-            missing = partition.unresolved_next == batch.base_sequence
-        if missing and self._is_current_batch(batch):
-            partition.wants_new_epoch = True
+        """The broker misses a number before this batch; note whether that shows a gap that only a new epoch heals.
+
+        Behind a batch that is to be sent again it shows nothing; with all before it ended, one of them is missing.
+        """
+        if partition.in_flight[0] is batch:
+            _note_gap(partition, batch)
 
     def forgotten(self, partition: Partition, batch: ProducerBatch, log_start_offset: int) -> None:
         """The broker no longer knows this producer (KIP-360): number anew if that is what its log says.
 
         Records before `log_start_offset` are gone, and with them what the broker knew of their producer.
         """
-        if log_start_offset == NONE or not self._is_current_batch(batch):
-            return
-        partition.wants_new_epoch = True
+        if log_start_offset != NONE:
+            _note_gap(partition, batch)
 
     def settle(self, partition: Partition) -> bool:
         """Heal a partition that has nothing on the wire; True if that took a new epoch, and batches carry new numbers.
@@ -98,16 +102,18 @@ class Sequences:
         Without an identity to renumber under (the epochs of one are used up) the partition stays as it is until
         `set_identity`, and then has to be settled again.
         """
-        if partition.unresolved_next != NONE and not partition.in_flight:
+        if partition.unresolved and not partition.in_flight:
             if next_sequence(partition.last_acked_sequence, 1) != partition.next_sequence:
-                partition.wants_new_epoch = True
-            partition.unresolved_next = NONE
-        if not partition.wants_new_epoch or not self.has_identity:
+                partition.gap = 0
+            partition.unresolved = False
+        if partition.gap == NONE or not self.has_identity:
             return False
-        if self._is_current(partition) and not self._raise_epoch():
+        if partition.in_flight and not is_behind_gap(partition, partition.in_flight[0]):
             return False
-        partition.wants_new_epoch = False
-        partition.unresolved_next = NONE
+        if self.is_current(partition) and not self._raise_epoch():
+            return False
+        partition.gap = NONE
+        partition.unresolved = False
         self._restart(partition)
         for batch in partition.in_flight:
             self._number(partition, batch)
@@ -121,14 +127,9 @@ class Sequences:
         self.producer_epoch += 1
         return True
 
-    def _is_current(self, partition: Partition) -> bool:
+    def is_current(self, partition: Partition) -> bool:
+        """Whether a partition is numbered under the producer's present id and epoch."""
         return partition.producer_id == self.producer_id and partition.producer_epoch == self.producer_epoch
-
-    def _is_current_batch(self, batch: ProducerBatch) -> bool:
-        partition: Partition = batch.partition
-        return (
-            batch.producer_id == partition.producer_id and batch.producer_epoch == partition.producer_epoch
-        )
 
     def _restart(self, partition: Partition) -> None:
         partition.producer_id = self.producer_id
@@ -146,3 +147,18 @@ class Sequences:
 def last_sequence(batch: ProducerBatch) -> int:
     """The number of a batch's last record."""
     return next_sequence(batch.base_sequence, batch.record_count - 1)
+
+
+def is_behind_gap(partition: Partition, batch: ProducerBatch) -> bool:
+    """Whether a number before this batch, or its own, is missing in the log, so that no broker takes it."""
+    return NONE < partition.gap <= batch.drain_order
+
+
+def _note_gap(partition: Partition, batch: ProducerBatch) -> None:
+    if partition.gap == NONE or batch.drain_order < partition.gap:
+        partition.gap = batch.drain_order
+
+
+def _follows(sequence: int, other: int) -> bool:
+    """Whether one number comes after another, with the way round the end taken into account."""
+    return 0 < (sequence - other) % SEQUENCES < SEQUENCES // 2
