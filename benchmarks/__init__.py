@@ -1,0 +1,1 @@
+"""What krafka costs beside other producers and beside the least work that could be done: `python -m benchmarks`."""

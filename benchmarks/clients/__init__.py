@@ -1,0 +1,36 @@
+"""One program for each client: `python -m benchmarks.clients.NAME WORKLOAD` prints one line with its `Measurement`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from benchmarks.workload import Workload
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from benchmarks.measure import Measurement
+
+WINDOW = 20_000
+"""How many outcomes a client that has no bound of its own may be owed before they are awaited."""
+
+
+def main(modes: dict[str, Callable[[Workload], Measurement]]) -> None:
+    """Run the workload of the command line and print what it came to."""
+    workload = Workload.from_json(sys.argv[1])
+    print(modes[workload.mode](workload).to_json())
+
+
+def run_on_loop(run: Callable[[Workload], Awaitable[Measurement]]) -> Callable[[Workload], Measurement]:
+    """Make a client's coroutine function one that runs on the workload's event loop."""
+
+    def on_loop(workload: Workload) -> Measurement:
+        import anyio  # noqa: PLC0415 - the clients without an event loop do without it
+
+        if workload.variant == "trio":
+            return anyio.run(run, workload, backend="trio")
+        options = {"use_uvloop": workload.variant == "uvloop"}
+        return anyio.run(run, workload, backend="asyncio", backend_options=options)
+
+    return on_loop

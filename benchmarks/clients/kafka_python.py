@@ -1,0 +1,78 @@
+"""kafka-python's producer: pure Python, blocking, with a future for each record."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from kafka import KafkaProducer  # type: ignore[import-not-found, import-untyped, unused-ignore]
+
+from benchmarks.clients import WINDOW, main
+from benchmarks.measure import Measurement, Meter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benchmarks.workload import Workload
+
+OUTCOME_TIMEOUT = 60
+
+
+def _producer(workload: Workload) -> Any:
+    producer = KafkaProducer(
+        bootstrap_servers=workload.bootstrap,
+        enable_idempotence=True,
+        linger_ms=int(workload.linger * 1000),
+        batch_size=workload.batch_size,
+        compression_type=None if workload.compression == "none" else workload.compression,
+    )
+    producer.partitions_for(workload.topic)
+    return producer
+
+
+def _await_all(producer: Any, topic: str, values: Iterator[bytes]) -> int:
+    acked = 0
+    futures = []
+    for value in values:
+        futures.append(producer.send(topic, value))
+        if len(futures) >= WINDOW:
+            for future in futures:
+                future.get(OUTCOME_TIMEOUT)
+                acked += 1
+            futures.clear()
+    for future in futures:
+        future.get(OUTCOME_TIMEOUT)
+        acked += 1
+    return acked
+
+
+def awaited(workload: Workload) -> Measurement:
+    """`send` in a loop, every future waited for."""
+    producer = _producer(workload)
+    _await_all(producer, workload.topic, workload.stream(workload.warmup))
+    values = workload.stream(workload.records)
+    meter = Meter()
+    measurement = meter.stop(_await_all(producer, workload.topic, values))
+    producer.close()
+    return measurement
+
+
+def one(workload: Workload) -> Measurement:
+    """`send` and its future, one after the other."""
+    producer = _producer(workload)
+    for value in workload.stream(workload.warmup):
+        producer.send(workload.topic, value).get(OUTCOME_TIMEOUT)
+    latencies: list[float] = []
+    values = workload.stream(workload.records)
+    meter = Meter()
+    for value in values:
+        started = perf_counter()
+        producer.send(workload.topic, value).get(OUTCOME_TIMEOUT)
+        latencies.append(perf_counter() - started)
+    measurement = meter.stop(len(latencies), latencies=latencies)
+    producer.close()
+    return measurement
+
+
+if __name__ == "__main__":
+    main({run.__name__: run for run in (awaited, one)})
