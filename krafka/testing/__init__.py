@@ -1,6 +1,6 @@
-"""What users test with: a real Apache Kafka without Docker, and pytest fixtures.
+"""What users test with: a real Apache Kafka without Docker, a scriptable fake cluster, and pytest fixtures.
 
-Importing this needs nothing; starting a Kafka needs ``pip install 'krafka[testing]'``.
+Importing this and the fake cluster need nothing; starting a Kafka needs ``pip install 'krafka[testing]'``.
 """
 
 from __future__ import annotations
@@ -9,5 +9,18 @@ from krafka.testing._engine import SyncKafkaCluster
 from krafka.testing._reader import ConsumedRecord
 from krafka.testing.cluster import KafkaCluster
 from krafka.testing.errors import KafkaClusterError, MissingExtraError
+from krafka.testing.fake import FakeBroker, FakeCluster, FakeRecord, Fault, FaultOptions, ReceivedRequest
 
-__all__ = ["ConsumedRecord", "KafkaCluster", "KafkaClusterError", "MissingExtraError", "SyncKafkaCluster"]
+__all__ = [
+    "ConsumedRecord",
+    "FakeBroker",
+    "FakeCluster",
+    "FakeRecord",
+    "Fault",
+    "FaultOptions",
+    "KafkaCluster",
+    "KafkaClusterError",
+    "MissingExtraError",
+    "ReceivedRequest",
+    "SyncKafkaCluster",
+]

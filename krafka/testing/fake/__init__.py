@@ -1,0 +1,11 @@
+"""A scriptable fake cluster: Kafka's protocol in memory, with faults on demand."""
+
+from __future__ import annotations
+
+from krafka.testing.fake.broker import FakeBroker
+from krafka.testing.fake.cluster import FakeCluster
+from krafka.testing.fake.faults import Fault, FaultOptions
+from krafka.testing.fake.log import FakeRecord
+from krafka.testing.fake.requests import ReceivedRequest
+
+__all__ = ["FakeBroker", "FakeCluster", "FakeRecord", "Fault", "FaultOptions", "ReceivedRequest"]

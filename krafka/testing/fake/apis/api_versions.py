@@ -1,0 +1,39 @@
+"""ApiVersions: which APIs this cluster speaks, in which versions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from krafka._wire.api_versions import ApiVersionsResponse, ApiVersionsResponseVersion
+from krafka.testing.fake.apis.handler import ApiHandler, Call, no_places
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from krafka._wire.api_versions import ApiVersionsRequest
+
+API_KEY = 18
+UNSUPPORTED_VERSION = 35
+
+
+def _answer(call: Call, _body: ApiVersionsRequest) -> ApiVersionsResponse:
+    fault = call.strike.code_for()
+    return ApiVersionsResponse(
+        error_code=fault.error_code if fault else 0, api_keys=_listed(call.cluster.api_ranges)
+    )
+
+
+def refuse_version(ranges: Mapping[int, tuple[int, int]]) -> ApiVersionsResponse:
+    """The answer, in version 0, to an ApiVersions request in a version this cluster does not know (KIP-511)."""
+    own = {API_KEY: ranges[API_KEY]} if API_KEY in ranges else {}
+    return ApiVersionsResponse(error_code=UNSUPPORTED_VERSION, api_keys=_listed(own))
+
+
+def _listed(ranges: Mapping[int, tuple[int, int]]) -> list[ApiVersionsResponseVersion]:
+    return [
+        ApiVersionsResponseVersion(api_key=key, min_version=first, max_version=last)
+        for key, (first, last) in sorted(ranges.items())
+    ]
+
+
+HANDLER = ApiHandler("ApiVersions", no_places, _answer)

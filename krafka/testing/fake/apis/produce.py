@@ -1,0 +1,201 @@
+"""Produce: batches checked and appended as Kafka's leaders do, partition by partition."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from krafka._wire.frames import joined_records
+from krafka._wire.produce import (
+    ProduceResponse,
+    ProduceResponseBatchIndexAndErrorMessage,
+    ProduceResponseLeaderIdAndEpoch,
+    ProduceResponseNodeEndpoint,
+    ProduceResponsePartition,
+    ProduceResponseTopic,
+)
+from krafka.compression import Compression
+from krafka.errors import (
+    FencedLeaderEpochError,
+    InvalidRecordError,
+    InvalidRequiredAcksError,
+    InvalidTxnStateError,
+    MessageTooLargeError,
+    NotEnoughReplicasError,
+    NotLeaderOrFollowerError,
+    UnknownTopicIdError,
+    UnknownTopicOrPartitionError,
+    UnsupportedCompressionTypeError,
+)
+from krafka.testing.fake.apis.handler import ApiHandler, Call, ConnectionDroppedError
+from krafka.testing.fake.batches import BatchRefusedError, read_batch
+
+if TYPE_CHECKING:
+    from krafka._wire.produce import (
+        ProduceRequest,
+        ProduceRequestPartitionData,
+        ProduceRequestTopicData,
+    )
+    from krafka.testing.fake.batches import Batch
+    from krafka.testing.fake.cluster import FakeCluster
+    from krafka.testing.fake.faults import Fault, Place
+    from krafka.testing.fake.topics import FakePartition, FakeTopic
+
+_BY_ID_FROM = 13
+_ZSTD_FROM = 7
+_LEADERS_TOLD_FROM = 10
+_LEADER_CODES = frozenset({NotLeaderOrFollowerError.code, FencedLeaderEpochError.code})
+_ALL_REPLICAS = -1
+
+
+def _places(cluster: FakeCluster, body: ProduceRequest) -> list[Place]:
+    return [
+        (_name(cluster, topic), partition.index)
+        for topic in body.topic_data
+        for partition in topic.partition_data
+    ]
+
+
+def _name(cluster: FakeCluster, data: ProduceRequestTopicData) -> str:
+    topic = cluster.topic_by_id(data.topic_id)
+    return data.name or (topic.name if topic else "")
+
+
+def _answer(call: Call, body: ProduceRequest) -> ProduceResponse | None:
+    response = ProduceResponse(responses=[_topic(call, body, data) for data in body.topic_data])
+    answers = [answer for topic in response.responses for answer in topic.partition_responses]
+    if body.acks == 0:
+        if any(answer.error_code for answer in answers):
+            raise ConnectionDroppedError("records without acknowledgement were refused")
+        return None
+    if call.request.version >= _LEADERS_TOLD_FROM:
+        named = {answer.current_leader.leader_id for answer in answers} & set(call.cluster.brokers)
+        response.node_endpoints = [
+            ProduceResponseNodeEndpoint(node_id=node_id, host=host, port=port, rack=rack)
+            for node_id, (host, port, rack) in call.cluster.addresses.items()
+            if node_id in named
+        ]
+    return response
+
+
+def _topic(call: Call, body: ProduceRequest, data: ProduceRequestTopicData) -> ProduceResponseTopic:
+    name = _name(call.cluster, data)
+    topic = call.cluster.topics.get(name)
+    return ProduceResponseTopic(
+        name=data.name,
+        topic_id=data.topic_id,
+        partition_responses=[_partition(call, body, name, topic, each) for each in data.partition_data],
+    )
+
+
+def _partition(
+    call: Call, body: ProduceRequest, name: str, topic: FakeTopic | None, data: ProduceRequestPartitionData
+) -> ProduceResponsePartition:
+    partition = None
+    if topic is not None and 0 <= data.index < len(topic.partitions):
+        partition = topic.partitions[data.index]
+    fault = call.strike.code_for(name, data.index)
+    if fault is not None and not fault.after_append:
+        return _faulty(call, data.index, fault, partition)
+    answer = ProduceResponsePartition(index=data.index)
+    try:
+        _append(call, body.acks, topic, partition, data, answer)
+    except BatchRefusedError as refusal:
+        answer = _refused(call, data.index, refusal.code, refusal.message, refusal.record_errors, partition)
+    if fault is not None:
+        return _faulty(call, data.index, fault, partition)
+    return answer
+
+
+def _append(
+    call: Call,
+    acks: int,
+    topic: FakeTopic | None,
+    partition: FakePartition | None,
+    data: ProduceRequestPartitionData,
+    answer: ProduceResponsePartition,
+) -> None:
+    if topic is None or partition is None:
+        by_id = call.request.version >= _BY_ID_FROM
+        raise BatchRefusedError(
+            UnknownTopicIdError if by_id and topic is None else UnknownTopicOrPartitionError,
+            f"broker {call.broker_id} knows no {topic.name if topic else 'such topic'}-{data.index}",
+        )
+    if partition.leader_id != call.broker_id:
+        raise BatchRefusedError(
+            NotLeaderOrFollowerError, f"broker {call.broker_id} does not lead {topic.name}-{partition.number}"
+        )
+    if acks not in (-1, 0, 1):
+        raise BatchRefusedError(InvalidRequiredAcksError, f"acks is {acks}, only -1, 0 and 1 are taken")
+    in_sync = sum(call.cluster.brokers[node_id].is_up for node_id in partition.replicas)
+    if acks == _ALL_REPLICAS and in_sync < topic.min_in_sync_replicas:
+        raise BatchRefusedError(
+            NotEnoughReplicasError,
+            f"{in_sync} replicas are in sync, min.insync.replicas is {topic.min_in_sync_replicas}",
+        )
+    batch = read_batch(joined_records(data.records or b""))
+    _check(call, topic, batch)
+    append_time = int(call.now * 1000) if topic.stamps_append_time else None
+    appended = partition.log.append(batch, append_time=append_time)
+    answer.base_offset = appended.base_offset
+    answer.log_append_time_ms = -1 if append_time is None else append_time
+    answer.log_start_offset = partition.log.start_offset
+
+
+def _check(call: Call, topic: FakeTopic, batch: Batch) -> None:
+    if batch.size > topic.max_message_bytes:
+        raise BatchRefusedError(
+            MessageTooLargeError,
+            f"the batch has {batch.size} bytes, max.message.bytes is {topic.max_message_bytes}",
+        )
+    if batch.codec is Compression.ZSTD and call.request.version < _ZSTD_FROM:
+        raise BatchRefusedError(UnsupportedCompressionTypeError, f"zstd needs Produce version {_ZSTD_FROM}")
+    if batch.is_transactional:
+        raise BatchRefusedError(InvalidTxnStateError, "no transaction was begun")
+    if topic.is_compacted:
+        keyless = [index for index, record in enumerate(batch.records) if record.key is None]
+        if keyless:
+            raise BatchRefusedError(
+                InvalidRecordError,
+                "One or more records have been rejected",
+                dict.fromkeys(keyless, f"Compacted topic cannot accept record without key in {topic.name}"),
+            )
+
+
+def _faulty(
+    call: Call, index: int, fault: Fault, partition: FakePartition | None
+) -> ProduceResponsePartition:
+    answer = _refused(call, index, fault.error_code, fault.message, dict(fault.record_errors), partition)
+    if fault.log_start_offset is not None:
+        answer.log_start_offset = fault.log_start_offset
+    return answer
+
+
+def _refused(
+    call: Call,
+    index: int,
+    code: int,
+    message: str | None,
+    record_errors: dict[int, str],
+    partition: FakePartition | None,
+) -> ProduceResponsePartition:
+    answer = ProduceResponsePartition(
+        index=index,
+        error_code=code,
+        base_offset=-1,
+        error_message=message,
+        record_errors=[
+            ProduceResponseBatchIndexAndErrorMessage(batch_index=at, batch_index_error_message=text)
+            for at, text in sorted(record_errors.items())
+        ],
+    )
+    if partition is not None:
+        answer.log_start_offset = partition.log.start_offset
+        tells = call.request.version >= _LEADERS_TOLD_FROM and call.cluster.leader_hints
+        if tells and code in _LEADER_CODES and partition.leader_id != call.broker_id:
+            answer.current_leader = ProduceResponseLeaderIdAndEpoch(
+                leader_id=partition.leader_id, leader_epoch=partition.leader_epoch
+            )
+    return answer
+
+
+HANDLER = ApiHandler("Produce", _places, _answer)

@@ -1,0 +1,175 @@
+"""Record batches as a broker takes them apart: every redundant field checked, every record read."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+from krafka._speedups.checksum import crc32c
+from krafka.compression import Compression, decompressor
+from krafka.errors import (
+    CorruptMessageError,
+    InvalidRecordError,
+    ProtocolError,
+    UnsupportedCompressionTypeError,
+)
+
+if TYPE_CHECKING:
+    from krafka.errors import KafkaError
+
+_HEADER = struct.Struct(">qiibIhiqqqhii")
+_LENGTH_COVERS_FROM = 12
+_CRC_COVERS_FROM = 21
+_MAGIC = 2
+_CODEC_MASK = 0x07
+_TRANSACTIONAL = 0x10
+_CONTROL = 0x20
+_MOST_RECORD_BYTES = 256 << 20
+_VARINT_BYTES = 10
+_CODECS = {codec.id: codec for codec in Compression}
+
+
+class BatchRefusedError(Exception):
+    """The batch is not appended; the answer is `code`, and `record_errors` say which records are to blame."""
+
+    def __init__(
+        self, error: type[KafkaError], message: str, record_errors: dict[int, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        assert error.code is not None  # noqa: S101 - only classes of a broker's answers are raised here
+        self.code: int = error.code
+        self.message = message
+        self.record_errors = record_errors or {}
+
+
+class BatchRecord(NamedTuple):
+    """One record of a batch."""
+
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+
+
+class Batch(NamedTuple):
+    """A checked batch and its records."""
+
+    size: int
+    codec: Compression
+    is_transactional: bool
+    producer_id: int
+    producer_epoch: int
+    base_sequence: int
+    records: tuple[BatchRecord, ...]
+
+
+def read_batch(data: bytes) -> Batch:
+    """Take the one batch of a partition in a Produce request apart.
+
+    Raises `BatchRefusedError` with the code Kafka answers: CORRUPT_MESSAGE for damaged bytes, INVALID_RECORD for a batch
+    that breaks the format's rules.
+    """
+    if len(data) < _HEADER.size:
+        raise BatchRefusedError(
+            CorruptMessageError, f"a batch of {len(data)} bytes is shorter than its header"
+        )
+    (_, length, _, magic, checksum, attributes, last_offset_delta, base_timestamp, max_timestamp) = (
+        _HEADER.unpack_from(data)[:9]
+    )
+    producer_id, producer_epoch, base_sequence, count = _HEADER.unpack_from(data)[9:]
+    if magic != _MAGIC:
+        raise BatchRefusedError(InvalidRecordError, f"the batch has magic {magic}, only {_MAGIC} is taken")
+    if length != len(data) - _LENGTH_COVERS_FROM:
+        raise BatchRefusedError(
+            InvalidRecordError,
+            f"the batch says {length} bytes, {len(data) - _LENGTH_COVERS_FROM} came: one batch is expected",
+        )
+    if checksum != crc32c(memoryview(data)[_CRC_COVERS_FROM:]):
+        raise BatchRefusedError(CorruptMessageError, "the batch's checksum does not match its bytes")
+    if count < 1 or last_offset_delta != count - 1:
+        raise BatchRefusedError(
+            InvalidRecordError, f"{count} records do not go with the last offset delta {last_offset_delta}"
+        )
+    if attributes & _CONTROL:
+        raise BatchRefusedError(InvalidRecordError, "a client may not write control records")
+    codec = _CODECS.get(attributes & _CODEC_MASK)
+    if codec is None:
+        raise BatchRefusedError(
+            UnsupportedCompressionTypeError, f"no codec has the number {attributes & _CODEC_MASK}"
+        )
+    records = _read_records(data, codec, count, base_timestamp)
+    newest = max(record.timestamp for record in records)
+    if max_timestamp != newest:
+        raise BatchRefusedError(
+            InvalidRecordError, f"the batch says its newest timestamp is {max_timestamp}, it is {newest}"
+        )
+    transactional = bool(attributes & _TRANSACTIONAL)
+    return Batch(len(data), codec, transactional, producer_id, producer_epoch, base_sequence, tuple(records))
+
+
+def _read_records(data: bytes, codec: Compression, count: int, base_timestamp: int) -> list[BatchRecord]:
+    try:
+        body = decompressor(codec)(memoryview(data)[_HEADER.size :], _MOST_RECORD_BYTES)
+    except ProtocolError as error:
+        raise BatchRefusedError(CorruptMessageError, str(error)) from error
+    cursor = _Cursor(body)
+    try:
+        records = [_read_record(cursor, index, base_timestamp) for index in range(count)]
+    except (ValueError, UnicodeDecodeError) as error:
+        raise BatchRefusedError(InvalidRecordError, f"the records cannot be read: {error}") from error
+    if cursor.rest:
+        raise BatchRefusedError(
+            InvalidRecordError, f"{cursor.rest} bytes are left over behind {count} records"
+        )
+    return records
+
+
+def _read_record(cursor: _Cursor, index: int, base_timestamp: int) -> BatchRecord:
+    own = _Cursor(cursor.take(cursor.varint()))
+    own.take(1)
+    timestamp = base_timestamp + own.varint()
+    if (offset_delta := own.varint()) != index:
+        raise ValueError(f"record {index} has the offset delta {offset_delta}")
+    key, value = own.nullable(), own.nullable()
+    headers = []
+    for _ in range(own.varint()):
+        name = own.nullable()
+        if name is None:
+            raise ValueError(f"record {index} has a header without a name")
+        headers.append((name.decode(), own.nullable()))
+    if own.rest:
+        raise ValueError(f"record {index} has {own.rest} bytes left over")
+    return BatchRecord(timestamp, key, value, tuple(headers))
+
+
+class _Cursor:
+    """Takes bytes apart from the front; ValueError where there are too few."""
+
+    __slots__ = ("_at", "_data")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    @property
+    def rest(self) -> int:
+        return len(self._data) - self._at
+
+    def take(self, size: int) -> bytes:
+        if not 0 <= size <= self.rest:
+            raise ValueError(f"{size} bytes are said to follow, {self.rest} do")
+        self._at += size
+        return self._data[self._at - size : self._at]
+
+    def varint(self) -> int:
+        value = 0
+        for shift in range(0, 7 * _VARINT_BYTES, 7):
+            byte = self.take(1)[0]
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return (value >> 1) ^ -(value & 1)
+        raise ValueError(f"a number of more than {_VARINT_BYTES} bytes")
+
+    def nullable(self) -> bytes | None:
+        size = self.varint()
+        return None if size == -1 else self.take(size)

@@ -1,0 +1,120 @@
+"""Two byte streams back to back in memory, with the room and the endings of a TCP connection."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import anyio
+from anyio.abc import ByteStream
+from anyio.lowlevel import checkpoint
+
+DEFAULT_CAPACITY = 1 << 20
+
+
+class _Pipe:
+    """One direction: bytes that were sent and not yet received, `capacity` of them at most."""
+
+    __slots__ = ("_changed", "capacity", "chunks", "ended", "gone", "reset", "size")
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.chunks: deque[memoryview] = deque()
+        self.size = 0
+        self.ended = False
+        self.reset = False
+        self.gone = False
+        self._changed = anyio.Event()
+
+    def notify(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    async def wait(self) -> None:
+        await self._changed.wait()
+
+
+class MemoryStream(ByteStream):
+    """One end of a connection in memory; `pair` makes both.
+
+    What was sent before the other end closed can still be received; after `abort` by the other end receiving
+    raises `BrokenResourceError`, as a reset connection does.
+    """
+
+    def __init__(self, incoming: _Pipe, outgoing: _Pipe) -> None:
+        self._incoming = incoming
+        self._outgoing = outgoing
+        self._closed = False
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        """As `anyio.abc.ByteReceiveStream.receive`."""
+        await checkpoint()
+        pipe = self._incoming
+        while True:
+            if self._closed:
+                raise anyio.ClosedResourceError
+            if pipe.reset:
+                raise anyio.BrokenResourceError
+            if pipe.chunks:
+                return self._take(pipe, max_bytes)
+            if pipe.ended:
+                raise anyio.EndOfStream
+            await pipe.wait()
+
+    @staticmethod
+    def _take(pipe: _Pipe, max_bytes: int) -> bytes:
+        chunk = pipe.chunks.popleft()
+        if len(chunk) > max_bytes:
+            pipe.chunks.appendleft(chunk[max_bytes:])
+            chunk = chunk[:max_bytes]
+        pipe.size -= len(chunk)
+        pipe.notify()
+        return bytes(chunk)
+
+    async def send(self, item: bytes) -> None:
+        """As `anyio.abc.ByteSendStream.send`; waits while the other end has not taken what was sent before."""
+        await checkpoint()
+        pipe = self._outgoing
+        rest = memoryview(bytes(item))
+        while True:
+            if self._closed or pipe.ended:
+                raise anyio.ClosedResourceError
+            if pipe.gone:
+                raise anyio.BrokenResourceError
+            if room := min(pipe.capacity - pipe.size, len(rest)):
+                pipe.chunks.append(rest[:room])
+                pipe.size += room
+                rest = rest[room:]
+                pipe.notify()
+            if not rest:
+                return
+            await pipe.wait()
+
+    async def send_eof(self) -> None:
+        """As `anyio.abc.ByteStream.send_eof`."""
+        self._outgoing.ended = True
+        self._outgoing.notify()
+        await checkpoint()
+
+    def abort(self) -> None:
+        """Reset the connection: the other end loses what it has not received yet."""
+        self._outgoing.reset = True
+        self.close()
+
+    def close(self) -> None:
+        """End the connection now; the other end still receives what was sent before."""
+        self._closed = True
+        self._outgoing.ended = True
+        self._incoming.gone = True
+        self._outgoing.notify()
+        self._incoming.notify()
+
+    async def aclose(self) -> None:
+        """As `anyio.abc.AsyncResource.aclose`."""
+        self.close()
+        await checkpoint()
+
+
+def pair(capacity: int = DEFAULT_CAPACITY) -> tuple[MemoryStream, MemoryStream]:
+    """Both ends of a new connection; each direction holds up to `capacity` bytes that nobody received yet."""
+    there, back = _Pipe(capacity), _Pipe(capacity)
+    return MemoryStream(back, there), MemoryStream(there, back)
