@@ -34,8 +34,18 @@ def say_error(text: str) -> None:
 
 
 class _WarningLine(logging.Handler):
+    """Prints log records as lines, but not the same reason twice in a row, once as a cause and once as its effect."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self._last_reason = ""
+
     def emit(self, record: logging.LogRecord) -> None:
-        say(f"krafka: {record.levelname.lower()}: {record.getMessage()}")
+        text = record.getMessage()
+        if self._last_reason and self._last_reason in text:
+            return
+        self._last_reason = text.partition(": ")[2]
+        say(f"krafka: {record.levelname.lower()}: {text}")
 
 
 @contextlib.contextmanager

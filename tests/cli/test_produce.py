@@ -312,6 +312,8 @@ def test_nobody_at_the_port_is_one_error_line(backend: str) -> None:
     (line,) = [line for line in outcome.errors.splitlines() if line.startswith("krafka: error:")]
     assert address in line
     assert "refused" in line
+    # Said at once, for the error may take a minute to come; and once.
+    assert outcome.errors.count("krafka: warning:") == 1
 
 
 def test_a_partition_the_topic_lacks(kafka: KafkaCluster, kafka_topic: str) -> None:

@@ -201,8 +201,9 @@ def test_what_a_csv_writer_wrote_comes_back(
 ) -> None:
     out = io.StringIO(newline="")
     # Python's writer leaves a carriage return bare unless it is part of its line ending.
-    quoting = csv.QUOTE_ALL if ending == "\n" else csv.QUOTE_MINIMAL
-    writer = csv.writer(out, lineterminator=ending, quoting=quoting)
+    writer = csv.writer(
+        out, lineterminator=ending, quoting=csv.QUOTE_ALL if ending == "\n" else csv.QUOTE_MINIMAL
+    )
     starts = []
     for row in [("a", "b", "ü"), *rows]:
         starts.append(out.getvalue().count("\n") + 1)
