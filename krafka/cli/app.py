@@ -168,6 +168,8 @@ def _report_file(path: str | None) -> Generator[BinaryIO | None]:
         yield None
         return
     if path == "-":
+        if sys.stdout is None:
+            raise click.UsageError("--report - needs standard output, which is closed")
         yield sys.stdout.buffer
         return
     try:
@@ -225,6 +227,8 @@ def run() -> None:
 
 def _close_output(code: int) -> int:
     """Flush standard output while a failure can still be told; whoever read it may have gone."""
+    if sys.stdout is None:
+        return code
     try:
         sys.stdout.flush()
     except OSError:

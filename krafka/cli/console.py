@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 def say(text: str) -> None:
     """Write a line to standard error; nobody listening there is no reason to stop."""
+    if sys.stderr is None:
+        # Closed from the start; print() would take standard output instead.
+        return
     with contextlib.suppress(OSError, ValueError):
         print(text, file=sys.stderr, flush=True)
 

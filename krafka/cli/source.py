@@ -31,6 +31,8 @@ class Source:
     def open(cls, path: str) -> Source:
         """Open a file, or standard input for `-`. Raises OSError."""
         if path == STDIN:
+            if sys.stdin is None:
+                raise OSError("standard input is closed")
             return cls(sys.stdin.fileno(), "standard input")
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
         try:
@@ -53,12 +55,17 @@ class Source:
 
     async def read(self) -> bytes:
         """The next bytes, at most `CHUNK_BYTES`; empty at the end. Raises OSError."""
-        if self._by_event_loop:
+        while self._by_event_loop:
             try:
                 await anyio.wait_readable(self._descriptor)
+                return os.read(self._descriptor, CHUNK_BYTES)
+            except BlockingIOError:
+                # Somebody who shares the pipe was faster.
+                continue
             except PermissionError:
                 # epoll refuses what never blocks, /dev/null for one.
                 self._by_event_loop = False
-            else:
-                return os.read(self._descriptor, CHUNK_BYTES)
-        return await anyio.to_thread.run_sync(os.read, self._descriptor, CHUNK_BYTES, abandon_on_cancel=True)
+        # A file that is not waited for is not closed under a read either.
+        return await anyio.to_thread.run_sync(
+            os.read, self._descriptor, CHUNK_BYTES, abandon_on_cancel=self.may_wait
+        )

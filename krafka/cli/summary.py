@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import TYPE_CHECKING
 
 from krafka.cli.console import say, say_error
 from krafka.cli.readers import InputError
 from krafka.cli.signals import exit_code
+from krafka.errors import ProducerCrashedError
 
 if TYPE_CHECKING:
     from krafka.cli.produce import ProduceRun
+    from krafka.errors import KafkaError
 
 FAILED = 1
 USAGE = 2
@@ -23,12 +26,11 @@ def conclude(run: ProduceRun) -> int:
         say(_totals(run))
     if run.error is not None:
         say_error(str(run.error))
+    if isinstance(run.error, ProducerCrashedError):
+        # A bug of krafka: this is what a report of it needs.
+        say("".join(traceback.format_exception(run.error)))
     if outcomes.stop_reason is not None:
-        what = "writing the report failed: " if isinstance(outcomes.stop_reason, OSError) else ""
-        say_error(
-            f"stopped after line {outcomes.last_line}, the rest of {run.job.source.name} was not sent: "
-            f"{what}{outcomes.stop_reason}"
-        )
+        say_error(_why_stopped(run, outcomes.stop_reason))
     if run.interrupted is not None:
         say(_how_far(run))
         return exit_code(run.interrupted)
@@ -48,6 +50,15 @@ def _tell_failures(run: ProduceRun) -> None:
         say_error(
             f"{outcomes.failed:,} of {outcomes.failed + outcomes.acknowledged:,} lines were not acknowledged"
         )
+
+
+def _why_stopped(run: ProduceRun, reason: KafkaError | OSError) -> str:
+    what = f"writing the report failed: {reason}" if isinstance(reason, OSError) else str(reason)
+    if run.reached_end:
+        return what
+    return (
+        f"stopped after line {run.outcomes.last_line}, the rest of {run.job.source.name} was not sent: {what}"
+    )
 
 
 def _totals(run: ProduceRun) -> str:

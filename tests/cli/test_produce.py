@@ -322,5 +322,44 @@ def test_a_partition_the_topic_lacks(kafka: KafkaCluster, kafka_topic: str) -> N
     assert "has no partition 6; it has partitions 0 to 5" in outcome.errors
 
 
-def test_an_empty_input_is_no_failure(kafka: KafkaCluster, kafka_topic: str) -> None:
-    assert run("produce", kafka_topic, os.devnull, "-b", kafka.bootstrap) == Outcome(0, b"", "")
+@pytest.mark.parametrize("backend", [*BACKENDS, "uvloop"])
+@pytest.mark.parametrize("source", [os.devnull, "-"])
+def test_an_empty_input_is_no_failure(
+    kafka: KafkaCluster, kafka_topic: str, source: str, backend: str
+) -> None:
+    arguments = ("produce", kafka_topic, source, "-b", kafka.bootstrap, "--backend", backend)
+    assert run(*arguments) == Outcome(0, b"", "")
+
+
+def test_a_closed_standard_input_is_a_usage_error() -> None:
+    shell = ["/bin/sh", "-c", 'exec "$@" <&-', "sh", *command("produce", "t", "-b", "127.0.0.1:1")]
+    done = subprocess.run(shell, capture_output=True, text=True, check=False, timeout=SECONDS)
+    assert done.returncode == 2
+    assert "standard input is closed" in done.stderr
+
+
+def test_a_report_that_cannot_be_written(kafka: KafkaCluster, kafka_topic: str) -> None:
+    outcome = run("produce", kafka_topic, "-b", kafka.bootstrap, "--report", "/dev/full", data=b"a\nb\n")
+    assert outcome.code == 1
+    assert "krafka: error: writing the report failed: [Errno 28] No space left on device" in outcome.errors
+    assert len(kafka.sync.read(kafka_topic)) == 2
+
+
+def peak_memory(kafka: KafkaCluster, topic: str, source: Path) -> int:
+    """The largest resident set of a run, in KiB."""
+    arguments = command("produce", topic, str(source), "-b", kafka.bootstrap, "--report", os.devnull, "-q")
+    process = os.posix_spawn(arguments[0], arguments, os.environ)
+    _, status, usage = os.wait4(process, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    return usage.ru_maxrss
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
+def test_memory_does_not_grow_with_the_input(kafka: KafkaCluster, kafka_topic: str, tmp_path: Path) -> None:
+    small, large = tmp_path / "small", tmp_path / "large"
+    small.write_bytes(b"x" * 99 + b"\n")
+    # Held whole, the values alone would be 80 MB, the deliveries as much again.
+    large.write_bytes((b"x" * 99 + b"\n") * 800_000)
+    growth = peak_memory(kafka, kafka_topic, large) - peak_memory(kafka, kafka_topic, small)
+    # The buffer (32 MiB), the window, and what the memory allocator keeps.
+    assert growth < 56 * 1024
