@@ -27,7 +27,9 @@ class ProducerBatch:
     body: memoryview | bytes | None
     last_error: KafkaError | None
 
-    def __init__(self, partition: PartitionBuffer, capacity: int, created: float, deadline: float) -> None: ...
+    def __init__(
+        self, partition: PartitionBuffer, capacity: int, created: float, deadline: float
+    ) -> None: ...
     @property
     def partition(self) -> Any: ...
     @property

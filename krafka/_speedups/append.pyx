@@ -15,7 +15,6 @@ from krafka._speedups.record_batch cimport (
     RecordBuffer,
     RecordFields,
     record_body_size,
-    record_size_bound,
 )
 from krafka._speedups.varint cimport varint_size
 
@@ -221,7 +220,11 @@ cdef class TopicBuffer:
 
     cdef PartitionBuffer choose(self, RecordFields fields, object key, object partition):
         cdef Py_ssize_t at
-        cdef Py_ssize_t count = len(self.partitions)
+        # Kept here, so that nothing a partitioner does can change them between the count and the choice.
+        cdef list partitions = self.partitions
+        cdef Py_ssize_t count = len(partitions)
+        if count == 0:
+            raise MetadataNotReadyError(f"the partitions of topic {self.topic!r} are not known yet")
         if partition is not None:
             at = partition
             if at >= count:
@@ -238,7 +241,7 @@ cdef class TopicBuffer:
             at = self.cursor
             self.cursor += 1
             return <PartitionBuffer>self.available[at]
-        return <PartitionBuffer>self.partitions[at]
+        return <PartitionBuffer>partitions[at]
 
     def ask_partitioner(self, key, Py_ssize_t count):
         """Return the custom partitioner's choice; RecordValidationError if it raises or answers out of range."""
@@ -433,7 +436,7 @@ cdef class Appender:
         self, PartitionBuffer partition, RecordFields fields, int64_t timestamp, double entered, Py_ssize_t* grant
     ):
         cdef ProducerBatch batch = partition.open_batch
-        cdef Py_ssize_t body, needed, bound
+        cdef Py_ssize_t body, needed
         if batch is not None:
             body = record_body_size(fields, timestamp - batch.records.base_timestamp, batch.records.count)
             needed = batch.records.used + varint_size(body) + body
@@ -448,10 +451,9 @@ cdef class Appender:
             self.seal(partition)
         body = record_body_size(fields, 0, 0)
         needed = varint_size(body) + body
-        bound = record_size_bound(fields) + BATCH_OVERHEAD
-        if bound > self.max_request_size:
+        if needed + BATCH_OVERHEAD > self.max_request_size:
             raise RecordTooLargeError(
-                f"a record for {partition} takes {needed} bytes, up to {bound} with its lengths and batch header; "
+                f"a record for {partition} takes {needed} bytes, {needed + BATCH_OVERHEAD} with its batch header; "
                 f"this producer's max_request_size is {self.max_request_size} bytes; "
                 "raise it (and the topic's max.message.bytes) or make the record smaller"
             )
@@ -518,7 +520,8 @@ cdef class Appender:
 
 
 def _diagnosed(error, topic, value, key, headers, partition, timestamp):
-    return explain_invalid(topic, value, key, () if headers is None else headers, partition, timestamp) or RecordValidationError(
+    invalid = explain_invalid(topic, value, key, () if headers is None else headers, partition, timestamp)
+    return invalid or RecordValidationError(
         f"record for topic {topic!r} cannot be encoded: {type(error).__name__}: {error}"
     )
 

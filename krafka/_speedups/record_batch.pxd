@@ -39,9 +39,6 @@ cdef Py_ssize_t record_body_size(
     RecordFields fields, int64_t timestamp_delta, int32_t offset_delta
 ) noexcept nogil
 
-cdef Py_ssize_t record_size_bound(RecordFields fields) noexcept nogil
-
-
 cdef class RecordBuffer:
     cdef char* data
     cdef readonly Py_ssize_t used

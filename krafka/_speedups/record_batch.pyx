@@ -158,12 +158,6 @@ cdef Py_ssize_t record_body_size(
     return size
 
 
-cdef Py_ssize_t record_size_bound(RecordFields fields) noexcept nogil:
-    """The most bytes the record can take in a batch of its own or in any other, its length prefix included."""
-    cdef Py_ssize_t body = record_body_size(fields, 2**62, 2**31 - 1)
-    return varint_size(body) + body
-
-
 cdef inline char* write_field(char* at, Field* field) noexcept nogil:
     at = write_varint(at, field.size)
     if field.size > 0:

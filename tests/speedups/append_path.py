@@ -1,0 +1,66 @@
+"""An append path without a producer around it: what it calls is noted, time stands still."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from krafka._speedups.append import Appender, PartitionBuffer, ProducerBatch, TopicBuffer
+
+TOPIC = "orders"
+WALL_CLOCK = 1_700_000_000_000
+
+
+class AppendPath:
+    """An `Appender` with one topic, and the notes of what it called."""
+
+    def __init__(
+        self,
+        *,
+        partitions: int = 1,
+        batch_size: int = 4096,
+        buffer_memory: int = 1 << 20,
+        max_request_size: int = 1 << 20,
+        delivery_timeout: float = 120.0,
+        partitioner: Any = None,
+    ) -> None:
+        self.now = 100.0
+        self.opened: list[ProducerBatch] = []
+        self.sealed: list[PartitionBuffer] = []
+        self.hastened: list[ProducerBatch] = []
+        self.appender = Appender(
+            batch_size=batch_size,
+            buffer_memory=buffer_memory,
+            max_request_size=max_request_size,
+            delivery_timeout=delivery_timeout,
+            monotonic=lambda: self.now,
+            on_opened=self.opened.append,
+            on_sealed=self.sealed.append,
+            on_hastened=self.hastened.append,
+            wall_clock=lambda: WALL_CLOCK,
+        )
+        self.partitions = [PartitionBuffer(TOPIC, number) for number in range(partitions)]
+        topic: TopicBuffer[PartitionBuffer] = TopicBuffer(TOPIC, partitioner)
+        topic.set_partitions(self.partitions, self.partitions)
+        self.appender.topics[TOPIC] = topic
+        self.append = self.appender.append
+
+    @property
+    def partition(self) -> PartitionBuffer:
+        """The first partition."""
+        return self.partitions[0]
+
+    def take_all(self) -> list[ProducerBatch]:
+        """Every batch, the open ones included, in the order of the partitions."""
+        batches: list[ProducerBatch] = []
+        for partition in self.partitions:
+            while partition.pending:
+                batches.append(partition.pending.popleft())
+            last = partition.take_open()
+            if last is not None:
+                batches.append(last)
+        return batches
+
+    def finish(self, batch: ProducerBatch, base_offset: int = 0) -> None:
+        """Acknowledge a batch and give its memory back."""
+        batch.complete(base_offset, -1)
+        self.appender.available += batch.charge
