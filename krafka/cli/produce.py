@@ -108,7 +108,7 @@ class ProduceRun:
     async def _read_and_send(self, producer: Producer) -> None:
         while self.outcomes.stop_reason is None:
             chunk = await self._read_and_settle()
-            if chunk is None:
+            if chunk is None or self.outcomes.stop_reason is not None:
                 return
             rows = self.job.reader.feed(chunk) if chunk else self.job.reader.finish()
             await self._send(producer, rows)

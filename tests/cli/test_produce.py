@@ -143,7 +143,7 @@ def test_csv_rows_become_json_objects(kafka: KafkaCluster, kafka_topic: str) -> 
 
 
 def test_lines_fail_alone_with_their_number_and_reason(kafka: KafkaCluster, kafka_topic: str) -> None:
-    data = b'{"a":1}\n' + b"{\n" * 30 + b'"' + b"x" * 1048500 + b'"\n"' + b"y" * 2_000_000 + b'"\n[]\n'
+    data = b'{"a":1}\n' + b"{\n" * 30 + b'"' + b"x" * 1048570 + b'"\n"' + b"y" * 2_000_000 + b'"\n[]\n'
     outcome = run(
         "produce", kafka_topic, "-b", kafka.bootstrap, "--format", "jsonl", "--report", "-", data=data
     )
