@@ -307,6 +307,7 @@ class SyncKafkaCluster:
 
     @property
     def tls_files(self) -> TlsFiles:
+        """The authority and certificates made for this cluster. Raises KafkaClusterError without ``tls=True``."""
         if self._tls_files is None:
             raise KafkaClusterError("the cluster has no certificates; start it with tls=True")
         return self._tls_files
