@@ -256,7 +256,7 @@ async def test_a_bug_in_on_response_comes_out_of_run_after_all_outcomes() -> Non
         raise BugError
 
     outcomes = Outcomes()
-    with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012 - raised on leaving connected()
+    with pytest.raises(ExceptionGroup) as caught:
         async with connected() as (connection, peer):
             await connection.send(METADATA, on_response=buggy)
             await connection.send(METADATA, on_response=outcomes.of("other"))
@@ -272,7 +272,7 @@ async def test_a_bug_is_not_taken_for_a_network_fault(error: Exception) -> None:
     def buggy(outcome: object, now: float) -> None:
         raise error
 
-    with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012 - raised on leaving connected()
+    with pytest.raises(ExceptionGroup) as caught:
         async with connected() as (connection, peer):
             await connection.send(METADATA, on_response=buggy)
             peer.respond(await peer.receive(), metadata())
@@ -285,7 +285,7 @@ async def test_a_bug_while_failing_does_not_keep_others_from_their_outcome() -> 
         raise ValueError("mine")
 
     outcomes = Outcomes()
-    with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012 - raised on leaving connected()
+    with pytest.raises(ExceptionGroup) as caught:
         async with connected() as (connection, _):
             await connection.send(METADATA, on_response=buggy)
             await connection.send(METADATA, on_response=outcomes.of("other"))
