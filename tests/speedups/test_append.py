@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -222,7 +223,7 @@ class TestCustomPartitioner:
     @pytest.mark.parametrize("answer", [-1, 3, None, "1", True, 1.0, 2**70])
     def test_an_answer_out_of_range_fails_that_record(self, answer: Any) -> None:
         path = AppendPath(partitions=3, partitioner=Chooser(answer))
-        with pytest.raises(RecordValidationError, match="partitioner Chooser answered .* partitions 0 to 2"):
+        with pytest.raises(RecordValidationError, match=r"partitioner Chooser answered .* partitions 0 to 2"):
             path.append(TOPIC, b"")
         assert path.opened == []
 
@@ -346,7 +347,7 @@ class TestMemory:
         path = AppendPath(batch_size=1000, buffer_memory=1000)
         path.append(TOPIC, bytes(900))
         with pytest.raises(
-            BufferFullError, match="of 1000 bytes of buffer_memory are free and .* needed"
+            BufferFullError, match=r"of 1000 bytes of buffer_memory are free and .* needed"
         ) as caught:
             path.append(TOPIC, bytes(900))
         assert 900 < caught.value.needed <= 1000
@@ -405,10 +406,8 @@ class TestMemory:
     def test_every_byte_comes_back(self, steps: list[tuple[int, int, bool]]) -> None:
         path = AppendPath(partitions=3, batch_size=2000, buffer_memory=8000)
         for partition, size, drain in steps:
-            try:
+            with suppress(BufferFullError, RecordTooLargeError):
                 path.append(TOPIC, bytes(size), partition=partition)
-            except (BufferFullError, RecordTooLargeError):
-                pass
             held = sum(batch.charge for batch in path.opened if not batch.done)
             assert path.appender.available >= 0
             assert path.appender.available + held == 8000
