@@ -12,8 +12,6 @@ from benchmarks.clients import WINDOW, main, run_on_loop
 from benchmarks.measure import Measurement, Meter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from benchmarks.workload import Workload
 
 
@@ -27,7 +25,7 @@ def _producer(workload: Workload) -> Any:
     )
 
 
-async def _await_all(producer: Any, topic: str, values: Iterator[bytes]) -> int:
+async def _await_all(producer: Any, topic: str, values: list[bytes]) -> int:
     acked = 0
     futures = []
     for value in values:
@@ -46,8 +44,8 @@ async def _await_all(producer: Any, topic: str, values: Iterator[bytes]) -> int:
 async def awaited(workload: Workload) -> Measurement:
     """`send` in a loop, every future awaited."""
     async with _producer(workload) as producer:
-        await _await_all(producer, workload.topic, workload.stream(workload.warmup))
-        values = workload.stream(workload.records)
+        await _await_all(producer, workload.topic, workload.repeated(workload.warmup))
+        values = workload.repeated(workload.records)
         meter = Meter()
         return meter.stop(await _await_all(producer, workload.topic, values))
 
@@ -55,10 +53,10 @@ async def awaited(workload: Workload) -> Measurement:
 async def one(workload: Workload) -> Measurement:
     """`send_and_wait` after `send_and_wait`."""
     async with _producer(workload) as producer:
-        for value in workload.stream(workload.warmup):
+        for value in workload.repeated(workload.warmup):
             await producer.send_and_wait(workload.topic, value)
         latencies: list[float] = []
-        values = workload.stream(workload.records)
+        values = workload.repeated(workload.records)
         meter = Meter()
         for value in values:
             started = perf_counter()
@@ -78,7 +76,7 @@ async def tasks(workload: Workload) -> Measurement:
             latencies.append(perf_counter() - started)
 
     async def send_all(producer: Any, count: int) -> None:
-        values = list(workload.stream(count // workload.tasks))
+        values = workload.repeated(count // workload.tasks)
         await asyncio.gather(*(send_each(producer, values) for _ in range(workload.tasks)))
 
     async with _producer(workload) as producer:

@@ -11,8 +11,6 @@ from benchmarks.clients import main
 from benchmarks.measure import Measurement, Meter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from benchmarks.workload import Workload
 
 CALLS_BETWEEN_POLLS = 1024
@@ -47,7 +45,7 @@ def _producer(workload: Workload) -> Producer:
     return producer
 
 
-def _produce_all(producer: Producer, topic: str, values: Iterator[bytes]) -> Outcomes:
+def _produce_all(producer: Producer, topic: str, values: list[bytes]) -> Outcomes:
     outcomes = Outcomes()
     take = outcomes.take
     produce = producer.produce
@@ -67,8 +65,8 @@ def _produce_all(producer: Producer, topic: str, values: Iterator[bytes]) -> Out
 def awaited(workload: Workload) -> Measurement:
     """`produce` in a loop, a callback for each outcome."""
     producer = _producer(workload)
-    _produce_all(producer, workload.topic, workload.stream(workload.warmup))
-    values = workload.stream(workload.records)
+    _produce_all(producer, workload.topic, workload.repeated(workload.warmup))
+    values = workload.repeated(workload.records)
     meter = Meter()
     outcomes = _produce_all(producer, workload.topic, values)
     return meter.stop(outcomes.acked, failed=outcomes.failed)
@@ -84,11 +82,11 @@ def one(workload: Workload) -> Measurement:
         while len(producer):
             producer.poll(1)
 
-    for value in workload.stream(workload.warmup):
+    for value in workload.repeated(workload.warmup):
         send(value)
     outcomes.acked = outcomes.failed = 0
     latencies: list[float] = []
-    values = workload.stream(workload.records)
+    values = workload.repeated(workload.records)
     meter = Meter()
     for value in values:
         started = perf_counter()

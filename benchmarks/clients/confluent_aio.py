@@ -12,8 +12,6 @@ from benchmarks.clients import WINDOW, main, run_on_loop
 from benchmarks.measure import Measurement, Meter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from benchmarks.workload import Workload
 
 
@@ -29,7 +27,7 @@ def _producer(workload: Workload, *, call_batch: int) -> Any:
     return AIOProducer(config, batch_size=call_batch, buffer_timeout=0.005)
 
 
-async def _await_all(producer: Any, topic: str, values: Iterator[bytes]) -> int:
+async def _await_all(producer: Any, topic: str, values: list[bytes]) -> int:
     acked = 0
     futures = []
     for value in values:
@@ -50,8 +48,8 @@ async def _await_all(producer: Any, topic: str, values: Iterator[bytes]) -> int:
 async def awaited(workload: Workload) -> Measurement:
     """`produce` in a loop, every future awaited."""
     producer = _producer(workload, call_batch=1000)
-    await _await_all(producer, workload.topic, workload.stream(workload.warmup))
-    values = workload.stream(workload.records)
+    await _await_all(producer, workload.topic, workload.repeated(workload.warmup))
+    values = workload.repeated(workload.records)
     meter = Meter()
     measurement = meter.stop(await _await_all(producer, workload.topic, values))
     await producer.close()
@@ -66,9 +64,9 @@ async def one(workload: Workload) -> Measurement:
     async def send(value: bytes) -> None:
         await (await producer.produce(workload.topic, value=value))
 
-    for value in workload.stream(workload.warmup):
+    for value in workload.repeated(workload.warmup):
         await send(value)
-    values = workload.stream(workload.records)
+    values = workload.repeated(workload.records)
     meter = Meter()
     for value in values:
         started = perf_counter()
@@ -91,7 +89,7 @@ async def tasks(workload: Workload) -> Measurement:
             latencies.append(perf_counter() - started)
 
     async def send_all(count: int) -> None:
-        values = list(workload.stream(count // workload.tasks))
+        values = workload.repeated(count // workload.tasks)
         await asyncio.gather(*(send_each(values) for _ in range(workload.tasks)))
 
     await send_all(workload.warmup)

@@ -14,8 +14,6 @@ from benchmarks.floor.least import Filler, errors_in
 from benchmarks.measure import Measurement, Meter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from anyio.abc import ByteStream
 
     from benchmarks.workload import Workload
@@ -72,7 +70,7 @@ class Exchange:
         await self._room.acquire()
         await self._stream.send(request)
 
-    async def send_each(self, values: Iterator[bytes]) -> None:
+    async def send_each(self, values: list[bytes]) -> None:
         """Append record by record; send whenever all batches are full."""
         append = self._filler.append
         for value in values:
@@ -113,7 +111,7 @@ async def _measure(workload: Workload, *, bulk: bool) -> Measurement:
             if bulk:
                 await exchange.send_bulk(values, count)
             else:
-                await exchange.send_each(workload.stream(count))
+                await exchange.send_each(workload.repeated(count))
 
     async with await _connect(workload) as stream:
         exchange = Exchange(stream, workload)
@@ -138,11 +136,11 @@ async def one(workload: Workload) -> Measurement:
     """One request after the other, each with one record."""
     async with await _connect(workload) as stream:
         exchange = Exchange(stream, workload)
-        for value in workload.stream(workload.warmup):
+        for value in workload.repeated(workload.warmup):
             await exchange.send_one(value)
         exchange.acked = exchange.failed = 0
         latencies: list[float] = []
-        values = workload.stream(workload.records)
+        values = workload.repeated(workload.records)
         meter = Meter()
         for value in values:
             started = perf_counter()

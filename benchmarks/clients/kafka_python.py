@@ -11,8 +11,6 @@ from benchmarks.clients import WINDOW, main
 from benchmarks.measure import Measurement, Meter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from benchmarks.workload import Workload
 
 OUTCOME_TIMEOUT = 60
@@ -30,7 +28,7 @@ def _producer(workload: Workload) -> Any:
     return producer
 
 
-def _await_all(producer: Any, topic: str, values: Iterator[bytes]) -> int:
+def _await_all(producer: Any, topic: str, values: list[bytes]) -> int:
     acked = 0
     futures = []
     for value in values:
@@ -49,8 +47,8 @@ def _await_all(producer: Any, topic: str, values: Iterator[bytes]) -> int:
 def awaited(workload: Workload) -> Measurement:
     """`send` in a loop, every future waited for."""
     producer = _producer(workload)
-    _await_all(producer, workload.topic, workload.stream(workload.warmup))
-    values = workload.stream(workload.records)
+    _await_all(producer, workload.topic, workload.repeated(workload.warmup))
+    values = workload.repeated(workload.records)
     meter = Meter()
     measurement = meter.stop(_await_all(producer, workload.topic, values))
     producer.close()
@@ -60,10 +58,10 @@ def awaited(workload: Workload) -> Measurement:
 def one(workload: Workload) -> Measurement:
     """`send` and its future, one after the other."""
     producer = _producer(workload)
-    for value in workload.stream(workload.warmup):
+    for value in workload.repeated(workload.warmup):
         producer.send(workload.topic, value).get(OUTCOME_TIMEOUT)
     latencies: list[float] = []
-    values = workload.stream(workload.records)
+    values = workload.repeated(workload.records)
     meter = Meter()
     for value in values:
         started = perf_counter()

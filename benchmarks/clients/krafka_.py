@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -14,8 +13,6 @@ from benchmarks.clients import WINDOW, main, run_on_loop
 from benchmarks.measure import Measurement, Meter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from benchmarks.workload import Workload
 
 CALLS_BETWEEN_YIELDS = 1000
@@ -30,10 +27,10 @@ def _producer(workload: Workload) -> krafka.Producer:
     )
 
 
-async def _enqueue_all(producer: krafka.Producer, topic: str, values: Iterator[bytes]) -> None:
+async def _enqueue_all(producer: krafka.Producer, topic: str, values: list[bytes]) -> None:
     enqueue_nowait = producer.enqueue_nowait
-    while chunk := list(islice(values, CALLS_BETWEEN_YIELDS)):
-        for value in chunk:
+    for start in range(0, len(values), CALLS_BETWEEN_YIELDS):
+        for value in values[start : start + CALLS_BETWEEN_YIELDS]:
             try:
                 enqueue_nowait(topic, value)
             except krafka.BufferFullError:
@@ -46,19 +43,19 @@ async def enqueue(workload: Workload) -> Measurement:
     """`enqueue_nowait` in a loop, then `flush`; no `Delivery` is kept."""
     async with _producer(workload) as producer:
         await producer.partitions_for(workload.topic)
-        await _enqueue_all(producer, workload.topic, workload.stream(workload.warmup))
-        values = workload.stream(workload.records)
+        await _enqueue_all(producer, workload.topic, workload.repeated(workload.warmup))
+        values = workload.repeated(workload.records)
         meter = Meter()
         await _enqueue_all(producer, workload.topic, values)
         return meter.stop(None)
 
 
-async def _await_all(producer: krafka.Producer, topic: str, values: Iterator[bytes]) -> int:
+async def _await_all(producer: krafka.Producer, topic: str, values: list[bytes]) -> int:
     enqueue_nowait = producer.enqueue_nowait
     acked = 0
-    while chunk := list(islice(values, WINDOW)):
+    for start in range(0, len(values), WINDOW):
         deliveries = []
-        for value in chunk:
+        for value in values[start : start + WINDOW]:
             try:
                 deliveries.append(enqueue_nowait(topic, value))
             except krafka.BufferFullError:
@@ -73,8 +70,8 @@ async def awaited(workload: Workload) -> Measurement:
     """`enqueue_nowait` in a loop, every `Delivery` awaited one by one."""
     async with _producer(workload) as producer:
         await producer.partitions_for(workload.topic)
-        await _await_all(producer, workload.topic, workload.stream(workload.warmup))
-        values = workload.stream(workload.records)
+        await _await_all(producer, workload.topic, workload.repeated(workload.warmup))
+        values = workload.repeated(workload.records)
         meter = Meter()
         return meter.stop(await _await_all(producer, workload.topic, values))
 
@@ -83,8 +80,8 @@ async def send_many(workload: Workload) -> Measurement:
     """One `send_many`."""
     async with _producer(workload) as producer:
         await producer.partitions_for(workload.topic)
-        await producer.send_many(workload.topic, workload.stream(workload.warmup))
-        values = workload.stream(workload.records)
+        await producer.send_many(workload.topic, workload.repeated(workload.warmup))
+        values = workload.repeated(workload.records)
         meter = Meter()
         result = await producer.send_many(workload.topic, values)
         failed = len(result.failed)
@@ -95,10 +92,10 @@ async def one(workload: Workload) -> Measurement:
     """`send` after `send`."""
     async with _producer(workload) as producer:
         topic = workload.topic
-        for value in workload.stream(workload.warmup):
+        for value in workload.repeated(workload.warmup):
             await producer.send(topic, value)
         latencies: list[float] = []
-        values = workload.stream(workload.records)
+        values = workload.repeated(workload.records)
         meter = Meter()
         for value in values:
             started = perf_counter()
@@ -118,7 +115,7 @@ async def tasks(workload: Workload) -> Measurement:
             latencies.append(perf_counter() - started)
 
     async def send_all(producer: krafka.Producer, count: int) -> None:
-        values = list(workload.stream(count // workload.tasks))
+        values = workload.repeated(count // workload.tasks)
         async with anyio.create_task_group() as task_group:
             for _ in range(workload.tasks):
                 task_group.start_soon(send_each, producer, values)
