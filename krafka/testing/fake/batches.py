@@ -66,8 +66,8 @@ class Batch(NamedTuple):
 def read_batch(data: bytes) -> Batch:
     """Take the one batch of a partition in a Produce request apart.
 
-    Raises `BatchRefusedError` with the code Kafka answers: CORRUPT_MESSAGE for damaged bytes, INVALID_RECORD for a batch
-    that breaks the format's rules.
+    Raises `BatchRefusedError` with the code Kafka answers: CORRUPT_MESSAGE for damaged bytes, INVALID_RECORD for a
+    batch that breaks the format's rules.
     """
     if len(data) < _HEADER.size:
         raise BatchRefusedError(

@@ -17,6 +17,7 @@ from krafka.testing.fake.apis import HANDLERS
 from krafka.testing.fake.broker import FakeBroker
 from krafka.testing.fake.faults import Fault, FaultScript
 from krafka.testing.fake.listener import Listener
+from krafka.testing.fake.log import Manners
 from krafka.testing.fake.streams import DEFAULT_CAPACITY, pair
 from krafka.testing.fake.topics import NO_LEADER, FakeTopic, is_legal_name, topic_config
 
@@ -61,6 +62,8 @@ class FakeCluster(AsyncContextManagerMixin):
     :param api_versions: by Kafka's name of an API the lowest and highest version advertised, to pose as another
         Kafka, or None not to advertise it: ``{"Produce": (3, 7), "InitProducerId": None}``.
     :param leader_hints: whether Produce names the new leader to who asks the old one (KIP-951).
+    :param refuses_unknown_producers: whether a partition answers a producer it knows nothing of with
+        UNKNOWN_PRODUCER_ID unless that starts with sequence 0, as Kafka did before KIP-360.
     :param answers_old_duplicates: whether batches that were appended so long ago that their offsets are forgotten
         are answered with DUPLICATE_SEQUENCE_NUMBER instead of OUT_OF_ORDER_SEQUENCE_NUMBER.
     :param capacity: bytes a connection in memory holds in each direction before its sender waits.
@@ -79,6 +82,7 @@ class FakeCluster(AsyncContextManagerMixin):
         replication: int | None = None,
         api_versions: Mapping[str, tuple[int, int] | None] | None = None,
         leader_hints: bool = True,
+        refuses_unknown_producers: bool = False,
         answers_old_duplicates: bool = False,
         capacity: int = DEFAULT_CAPACITY,
         random: Random | None = None,
@@ -106,7 +110,7 @@ class FakeCluster(AsyncContextManagerMixin):
         self.script = FaultScript()
         self.api_ranges = _ranges(api_versions or {})
         self._replication = min(replication or brokers, brokers)
-        self._answers_old_duplicates = answers_old_duplicates
+        self._manners = Manners(refuses_unknown_producers, answers_old_duplicates)
         self._capacity = capacity
         self._ports = ports
         self._random = random or Random(0)  # noqa: S311 - makes names, guards nothing
@@ -204,7 +208,7 @@ class FakeCluster(AsyncContextManagerMixin):
             count,
             list(self.brokers),
             per_partition=self._replication,
-            answers_old_duplicates=self._answers_old_duplicates,
+            manners=self._manners,
         )
         for partition in self._topic(topic).partitions:
             if not (partition.leader_id == NO_LEADER or self.brokers[partition.leader_id].is_up):

@@ -13,6 +13,7 @@ from krafka.errors import (
     DuplicateSequenceNumberError,
     InvalidProducerEpochError,
     OutOfOrderSequenceNumberError,
+    UnknownProducerIdError,
 )
 from krafka.testing.fake.batches import BatchRefusedError
 
@@ -67,14 +68,22 @@ class _ProducerState:
         self.batches: deque[_Remembered] = deque(maxlen=BATCHES_REMEMBERED)
 
 
+class Manners(NamedTuple):
+    """What a partition does where brokers of different ages differ; the defaults are Kafka 4's."""
+
+    refuses_unknown_producers: bool = False
+    """UNKNOWN_PRODUCER_ID to a producer it knows nothing of, unless that starts with sequence 0."""
+    answers_old_duplicates: bool = False
+    """DUPLICATE_SEQUENCE_NUMBER, not OUT_OF_ORDER_SEQUENCE_NUMBER, for batches appended long ago."""
+
+
+KAFKA_4 = Manners()
+
+
 class PartitionLog:
-    """The records of one partition in order of their offsets.
+    """The records of one partition in order of their offsets."""
 
-    `answers_old_duplicates`: a batch that was appended so long ago that its offset is forgotten is answered with
-    DUPLICATE_SEQUENCE_NUMBER, as by the first Kafkas with idempotence; later ones say OUT_OF_ORDER_SEQUENCE_NUMBER.
-    """
-
-    def __init__(self, topic: str, partition: int, *, answers_old_duplicates: bool = False) -> None:
+    def __init__(self, topic: str, partition: int, manners: Manners = KAFKA_4) -> None:
         self.topic = topic
         self.partition = partition
         self.records: list[FakeRecord] = []
@@ -82,7 +91,7 @@ class PartitionLog:
         self.next_offset = 0
         self.batches = 0
         self._producers: dict[int, _ProducerState] = {}
-        self._answers_old_duplicates = answers_old_duplicates
+        self._manners = manners
 
     def append(self, batch: Batch, *, append_time: int | None = None) -> Appended:
         """Append a batch unless it is there already. Raises `BatchRefusedError`.
@@ -122,10 +131,12 @@ class PartitionLog:
         return Appended(base_offset, is_duplicate=False)
 
     def _check(self, state: _ProducerState | None, batch: Batch) -> None:
-        """A producer without state may begin with any sequence: its records may have been deleted with its state."""
-        if state is None:
-            return
         who = f"producer {batch.producer_id} epoch {batch.producer_epoch} at {self.topic}-{self.partition}"
+        if state is None:
+            # It may begin with any sequence: its records may have been deleted, and its state with them.
+            if self._manners.refuses_unknown_producers and batch.base_sequence != 0:
+                raise BatchRefusedError(UnknownProducerIdError, f"{who}: nothing is known of this producer")
+            return
         if batch.producer_epoch < state.epoch:
             raise BatchRefusedError(
                 InvalidProducerEpochError, f"{who}: the epoch is older than {state.epoch}, the present one"
@@ -141,7 +152,7 @@ class PartitionLog:
         if batch.base_sequence == expected:
             return
         behind = (expected - batch.base_sequence) % SEQUENCES
-        if self._answers_old_duplicates and behind < SEQUENCES // 2:
+        if self._manners.answers_old_duplicates and behind < SEQUENCES // 2:
             raise BatchRefusedError(
                 DuplicateSequenceNumberError, f"{who}: {batch.base_sequence} was appended long ago"
             )

@@ -11,6 +11,8 @@ from krafka.testing.fake.log import PartitionLog
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from krafka.testing.fake.log import Manners
+
 NO_LEADER = -1
 LONGEST_NAME = 249
 _LEGAL_NAME = re.compile(r"[a-zA-Z0-9._-]+")
@@ -81,13 +83,13 @@ class FakeTopic:
         return self.config["message.timestamp.type"] == "LogAppendTime"
 
     def add_partitions(
-        self, count: int, replicas: Sequence[int], *, per_partition: int, answers_old_duplicates: bool
+        self, count: int, replicas: Sequence[int], *, per_partition: int, manners: Manners
     ) -> None:
         """Grow to `count` partitions; the brokers lead in turn."""
         for number in range(len(self.partitions), count):
             turn = number % len(replicas)
             placed = [*replicas[turn:], *replicas[:turn]][:per_partition]
-            log = PartitionLog(self.name, number, answers_old_duplicates=answers_old_duplicates)
+            log = PartitionLog(self.name, number, manners)
             self.partitions.append(FakePartition(number, placed, log))
 
 
