@@ -1,0 +1,449 @@
+"""When batches may go, to which broker, in what order, and what time changes about it."""
+
+from __future__ import annotations
+
+import math
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from krafka._state.accumulator import RecordAccumulator
+from krafka._state.cluster import Broker, Cluster, PartitionMetadata, TopicMetadata
+from krafka._state.sequences import Sequences
+from krafka.config import ProducerConfig
+from krafka.errors import BufferFullError, DeliveryTimeoutError, KafkaError
+
+if TYPE_CHECKING:
+    from krafka._speedups.append import Delivery, ProducerBatch
+    from krafka._state.partition import Node, Partition
+
+TOPIC = "orders"
+NONE = -1
+MUCH = 1 << 20
+
+
+class World:
+    """An accumulator with time, wakes and the cluster in the test's hands."""
+
+    def __init__(self, *, leaders: tuple[int, ...] = (1,), idempotent: bool = False, **options: Any) -> None:
+        self.now = 100.0
+        self.woken: list[int] = []
+        self.alarms: list[float] = []
+        sequences = Sequences() if idempotent else None
+        if sequences is not None:
+            sequences.set_identity(7, 0)
+        self.config = ProducerConfig(bootstrap_servers="b:9092", idempotent=idempotent, **options)
+        self.accumulator = RecordAccumulator(
+            self.config,
+            sequences=sequences,
+            compress=None,
+            monotonic=lambda: self.now,
+            wake=self.woken.append,
+            wake_at=self.alarms.append,
+            wall_clock=lambda: 1,
+        )
+        self.lead(*leaders)
+
+    def lead(self, *leaders: int, epoch: int = 0) -> None:
+        partitions = tuple(PartitionMetadata(n, leader, epoch) for n, leader in enumerate(leaders))
+        self.accumulator.update(
+            Cluster(
+                brokers=MappingProxyType({n: Broker(n, "b", 9092) for n in (1, 2)}),
+                topics=MappingProxyType({TOPIC: TopicMetadata(TOPIC, bytes(16), partitions)}),
+            )
+        )
+
+    def forget_topics(self) -> None:
+        self.accumulator.update(Cluster(brokers=MappingProxyType({1: Broker(1, "b", 9092)})))
+
+    def append(self, partition: int = 0, size: int = 10) -> Delivery:
+        return self.accumulator.appender.append(TOPIC, bytes(size), partition=partition)
+
+    def node(self, node_id: int = 1) -> Node:
+        return self.accumulator.nodes[node_id]
+
+    def drain(self, node_id: int = 1, max_bytes: int = MUCH) -> list[ProducerBatch]:
+        return self.accumulator.drain(self.node(node_id), self.now, max_bytes)
+
+    def numbers(self, batches: list[ProducerBatch]) -> list[int]:
+        return [batch.partition.partition for batch in batches]
+
+    def acknowledge(self, batches: list[ProducerBatch]) -> None:
+        for batch in batches:
+            self.accumulator.left_wire(batch)
+            self.accumulator.acknowledge(batch, 0, -1)
+            self.accumulator.settle(batch.partition)
+
+    def send_again(self, batch: ProducerBatch, *, after: float) -> None:
+        self.accumulator.left_wire(batch)
+        self.accumulator.reenqueue(batch, not_before=self.now + after)
+        self.accumulator.settle(batch.partition)
+
+    @property
+    def partitions(self) -> list[Partition]:
+        return list(self.accumulator.partitions())
+
+
+class TestLinger:
+    def test_without_linger_the_first_record_wakes_its_broker_and_may_go(self) -> None:
+        world = World()
+        world.append()
+        assert world.woken == [1]
+        assert world.numbers(world.drain()) == [0]
+
+    def test_records_of_an_open_batch_wake_nobody(self) -> None:
+        world = World()
+        for _ in range(50):
+            world.append()
+        assert world.woken == [1]
+
+    def test_without_linger_records_share_a_batch_while_the_wire_is_busy(self) -> None:
+        world = World()
+        world.append()
+        first = world.drain()
+        for _ in range(5):
+            world.append()
+        assert world.drain() == []
+        world.acknowledge(first)
+        (second,) = world.drain()
+        assert second.record_count == 5
+
+    def test_a_lingering_batch_goes_when_its_time_is_up_and_not_before(self) -> None:
+        world = World(linger=0.5)
+        world.append()
+        assert world.woken == []
+        assert 100.5 in world.alarms
+        world.now = 100.25
+        assert world.accumulator.advance(world.now) == []
+        assert world.woken == []
+        world.now = 100.5
+        world.accumulator.advance(world.now)
+        assert world.woken == [1]
+        assert world.numbers(world.drain()) == [0]
+
+    def test_the_next_alarm_is_for_the_next_lingering_batch(self) -> None:
+        world = World(leaders=(1, 1), linger=0.5)
+        world.append(0)
+        world.now = 100.25
+        world.append(1)
+        world.now = 100.5
+        world.alarms.clear()
+        world.accumulator.advance(world.now)
+        assert 100.75 in world.alarms
+        assert world.numbers(world.drain()) == [0]
+
+    def test_a_full_batch_does_not_linger(self) -> None:
+        world = World(linger=10.0, batch_size=500)
+        world.append(size=400)
+        assert world.woken == []
+        world.append(size=400)
+        assert world.woken == [1]
+        (batch,) = world.drain()
+        assert batch.record_count == 1
+
+    def test_a_record_as_large_as_a_batch_does_not_linger(self) -> None:
+        world = World(linger=10.0, batch_size=500)
+        world.append(size=5000)
+        assert world.woken == [1]
+        assert len(world.drain()) == 1
+
+    def test_somebody_who_waits_ends_the_linger(self) -> None:
+        world = World(linger=10.0)
+        world.append()
+        (batch,) = world.accumulator.incomplete
+        world.accumulator.expedite([batch])
+        world.accumulator.expedite([batch])
+        assert world.woken == [1]
+        assert world.drain() == [batch]
+        world.accumulator.expedite([batch])
+        assert world.woken == [1]
+
+    def test_nothing_lingers_while_others_wait_for_memory(self) -> None:
+        world = World(linger=10.0)
+        world.accumulator.memory.join(world.config.buffer_memory, lambda: None)
+        waiting = world.accumulator.memory.join(1000, lambda: None)
+        world.accumulator.appender.append_granted(TOPIC, b"x", None, None, 0, None, world.now, 1000)
+        assert world.woken == [1]
+        world.accumulator.memory.leave(waiting)
+
+
+class TestDraining:
+    def test_one_batch_a_partition_in_one_request(self) -> None:
+        world = World(leaders=(1, 1, 1), batch_size=200)
+        for partition in range(3):
+            for _ in range(3):
+                world.append(partition, 120)
+        assert sorted(world.numbers(world.drain())) == [0, 1, 2]
+
+    def test_every_partition_gets_its_turn(self) -> None:
+        world = World(leaders=(1,) * 4, idempotent=True, batch_size=200)
+        for partition in range(4):
+            world.append(partition, 120)
+        world.acknowledge(world.drain())
+        for partition in range(4):
+            for _ in range(4):
+                world.append(partition, 120)
+        turns = []
+        for _ in range(8):
+            batches = world.drain(max_bytes=300)
+            assert len(batches) == 2
+            turns += world.numbers(batches)
+        assert [sorted(turns[at : at + 4]) for at in range(0, 16, 4)] == [[0, 1, 2, 3]] * 4
+
+    def test_a_request_holds_what_fits_but_one_batch_at_least(self) -> None:
+        world = World(leaders=(1,) * 3)
+        for partition in range(3):
+            world.append(partition, 1000)
+        assert len(world.drain(max_bytes=1)) == 1
+        assert len(world.drain(max_bytes=2500)) == 2
+
+    def test_what_did_not_fit_goes_first_next_time(self) -> None:
+        world = World(leaders=(1,) * 3)
+        for partition, size in enumerate((1000, 3000, 10)):
+            world.append(partition, size)
+        assert world.numbers(world.drain(max_bytes=2000)) == [0]
+        assert world.numbers(world.drain(max_bytes=MUCH)) == [1, 2]
+
+    def test_without_sequence_numbers_one_batch_of_a_partition_is_on_the_wire(self) -> None:
+        world = World(batch_size=200)
+        for _ in range(3):
+            world.append(size=120)
+        first = world.drain()
+        assert len(first) == 1
+        assert world.drain() == []
+        world.acknowledge(first)
+        assert len(world.drain()) == 1
+
+    def test_without_answers_nothing_waits_for_them(self) -> None:
+        world = World(acks="none", batch_size=200)
+        for _ in range(3):
+            world.append(size=120)
+        assert [len(world.drain()) for _ in range(4)] == [1, 1, 1, 0]
+
+    def test_a_batch_is_compressed_once(self) -> None:
+        calls: list[int] = []
+        world = World()
+
+        def compress(records: Any) -> bytes:
+            calls.append(len(records))
+            return b"compressed"
+
+        world.accumulator._compress = compress  # type: ignore[assignment]
+        world.append()
+        (batch,) = world.drain()
+        assert batch.body == b"compressed"
+        world.send_again(batch, after=0)
+        assert world.drain() == [batch]
+        assert len(calls) == 1
+        world.acknowledge([batch])
+
+
+class TestRetries:
+    def test_a_batch_is_held_back_until_its_time(self) -> None:
+        world = World()
+        world.append()
+        (batch,) = world.drain()
+        world.send_again(batch, after=0.5)
+        assert world.drain() == []
+        assert 100.5 in world.alarms
+        world.now = 100.5
+        world.woken.clear()
+        world.accumulator.advance(world.now)
+        assert world.woken == [1]
+        assert world.drain() == [batch]
+        assert batch.attempts == 2
+
+    def test_what_came_later_waits_behind_it(self) -> None:
+        world = World()
+        world.append()
+        (first,) = world.drain()
+        world.append()
+        world.send_again(first, after=0.5)
+        assert world.drain() == []
+        world.now = 101.0
+        world.accumulator.advance(world.now)
+        assert world.drain() == [first]
+
+    def test_batches_come_back_in_the_order_they_were_first_sent(self) -> None:
+        world = World(idempotent=True, batch_size=200)
+        world.append(size=120)
+        world.acknowledge(world.drain())
+        for _ in range(4):
+            world.append(size=120)
+        first, second, third, fourth = (world.drain()[0] for _ in range(4))
+        for batch in (third, first, fourth, second):
+            world.accumulator.left_wire(batch)
+            world.accumulator.reenqueue(batch, not_before=0.0)
+        assert list(world.partitions[0].pending) == [first, second, third, fourth]
+
+    def test_a_new_leader_is_not_made_to_wait_for_what_the_old_one_refused(self) -> None:
+        world = World()
+        world.append()
+        (batch,) = world.drain()
+        world.send_again(batch, after=5.0)
+        world.lead(2, epoch=1)
+        assert world.drain(2) == [batch]
+
+
+class TestLeaders:
+    def test_without_a_leader_metadata_is_asked_for_and_the_record_waits(self) -> None:
+        world = World(leaders=(NONE,))
+        world.append()
+        assert world.woken == [NONE]
+        world.lead(1)
+        assert world.woken == [NONE, 1]
+        assert len(world.drain()) == 1
+
+    def test_an_unknown_broker_is_no_leader(self) -> None:
+        world = World(leaders=(99,))
+        world.append()
+        assert world.woken == [NONE]
+
+    def test_what_was_queued_for_the_old_leader_goes_to_the_new_one(self) -> None:
+        world = World()
+        world.append()
+        world.lead(2, epoch=1)
+        assert world.drain(1) == []
+        assert len(world.drain(2)) == 1
+
+    def test_the_new_leader_waits_for_the_old_ones_answers(self) -> None:
+        world = World(idempotent=True)
+        world.append()
+        first = world.drain()
+        world.acknowledge(first)
+        world.append()
+        second = world.drain()
+        world.append()
+        world.lead(2, epoch=1)
+        assert world.drain(2) == []
+        world.acknowledge(second)
+        assert len(world.drain(2)) == 1
+
+    def test_new_partitions_are_added_and_those_known_stay(self) -> None:
+        world = World()
+        known = world.partitions[0]
+        world.lead(1, 2)
+        assert world.partitions[0] is known
+        world.append(1)
+        assert len(world.drain(2)) == 1
+
+    def test_a_topic_with_records_outlives_its_metadata(self) -> None:
+        world = World()
+        world.append()
+        world.forget_topics()
+        assert not world.accumulator.is_idle(TOPIC)
+        batches = world.drain()
+        world.forget_topics()
+        assert TOPIC in world.accumulator.appender.topics
+        world.acknowledge(batches)
+        world.forget_topics()
+        assert TOPIC not in world.accumulator.appender.topics
+        assert world.accumulator.is_idle(TOPIC)
+
+    def test_records_of_a_partition_that_is_no_more_are_not_lost_sight_of(self) -> None:
+        world = World(leaders=(1, 1))
+        delivery = world.append(1)
+        world.lead(1)
+        (batch,) = world.drain()
+        # Grown again, the topic has the partition it had, and one buffer for it, not two.
+        world.lead(1, 1)
+        assert world.partitions[1] is batch.partition
+        world.acknowledge([batch])
+        assert delivery.metadata is not None
+
+    def test_queues_are_cleared_of_partitions_with_nothing_to_send(self) -> None:
+        world = World(leaders=(1, 1))
+        world.append(0)
+        world.append(1)
+        batch = next(iter(world.accumulator.incomplete))
+        world.accumulator.withdraw(batch, KafkaError("gone"))
+        world.accumulator.prune(world.node())
+        assert [partition.partition for partition in world.node().ready] == [1]
+        world.append(0)
+        assert sorted(world.numbers(world.drain())) == [0, 1]
+
+
+class TestDeadlines:
+    def test_a_batch_is_named_when_its_deadline_comes_and_not_before(self) -> None:
+        world = World(delivery_timeout=10.0)
+        world.append()
+        assert 110.0 in world.alarms
+        assert world.accumulator.advance(109.9) == []
+        (batch,) = world.accumulator.advance(110.0)
+        assert batch.deadline == 110.0
+
+    def test_the_alarm_is_set_for_the_next_deadline(self) -> None:
+        world = World(leaders=(1, 1), delivery_timeout=10.0)
+        world.append(0)
+        world.now = 105.0
+        world.append(1)
+        world.alarms.clear()
+        (batch,) = world.accumulator.advance(110.0)
+        world.accumulator.withdraw(batch, DeliveryTimeoutError("too late"))
+        assert 115.0 in world.alarms
+
+    def test_a_record_that_waited_long_is_not_kept_longer_than_it_may_be(self) -> None:
+        # It joins a batch that was opened while it waited, and whose own deadline is later.
+        world = World(delivery_timeout=10.0)
+        world.append()
+        world.alarms.clear()
+        world.accumulator.appender.append_granted(TOPIC, b"x", None, None, 0, None, 95.0, 0)
+        assert 105.0 in world.alarms
+        assert len(world.accumulator.advance(105.0)) == 1
+
+    def test_withdrawn_before_it_is_sent_it_gives_its_memory_back(self) -> None:
+        world = World()
+        delivery = world.append()
+        (batch,) = world.accumulator.incomplete
+        world.accumulator.withdraw(batch, DeliveryTimeoutError("too late"))
+        assert isinstance(delivery.exception, DeliveryTimeoutError)
+        assert world.accumulator.memory.available == world.config.buffer_memory
+        assert world.drain() == []
+        assert not world.accumulator.incomplete
+
+    @pytest.mark.parametrize("acknowledged", [True, False])
+    def test_withdrawn_on_the_wire_it_holds_its_memory_until_the_answer(self, acknowledged: bool) -> None:
+        world = World()
+        delivery = world.append()
+        (batch,) = world.drain()
+        world.accumulator.withdraw(batch, DeliveryTimeoutError("too late", possibly_written=True))
+        assert isinstance(delivery.exception, DeliveryTimeoutError)
+        assert world.accumulator.memory.available < world.config.buffer_memory
+        world.accumulator.left_wire(batch)
+        if acknowledged:
+            world.accumulator.acknowledge(batch, 5, -1)
+        else:
+            world.accumulator.fail(batch, KafkaError("refused"), refused=True)
+        assert world.accumulator.memory.available == world.config.buffer_memory
+        assert isinstance(delivery.exception, DeliveryTimeoutError)
+
+    def test_nothing_to_wait_for_sets_no_alarm(self) -> None:
+        world = World()
+        assert world.accumulator.advance(1e9) == []
+        assert world.alarms == []
+
+    def test_no_limit_is_no_alarm(self) -> None:
+        world = World(delivery_timeout=math.inf)
+        world.append()
+        assert [at for at in world.alarms if at < math.inf] == []
+        assert world.accumulator.advance(1e12) == []
+
+
+def test_memory_that_comes_back_goes_to_who_waits() -> None:
+    world = World(buffer_memory=3000, batch_size=1000, leaders=(1, 1, 1, 1))
+    full: BufferFullError | None = None
+    for partition in range(4):
+        try:
+            world.append(partition, 900)
+        except BufferFullError as error:
+            full = error
+    assert full is not None
+    granted: list[bool] = []
+    ticket = world.accumulator.memory.join(full.needed, lambda: granted.append(True))
+    assert granted == []
+    world.acknowledge(world.drain())
+    assert granted == [True]
+    assert ticket.granted == full.needed
+    world.accumulator.memory.leave(ticket)
+    assert world.accumulator.memory.available == 3000
