@@ -8,9 +8,9 @@ from __future__ import annotations
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from oracle.parts import Fault
 from oracle.simulation import (
     DUPLICATE_SEQUENCE_NUMBER,
-    Fault,
     Simulation,
 )
 
@@ -123,9 +123,13 @@ class IdempotentProducer(RuleBasedStateMachine):
     def answer(self, node_id: int) -> None:
         self.world.answer(node_id)
 
-    @rule(node_id=node_ids, processed=st.integers(0, 3), unsent=st.integers(0, 2))
-    def lose(self, node_id: int, processed: int, unsent: int) -> None:
-        self.world.lose(node_id, processed=processed, unsent=unsent)
+    @rule(node_id=node_ids, processed=st.integers(0, 3), unsent=st.integers(0, 2), late=st.booleans())
+    def lose(self, node_id: int, processed: int, unsent: int, *, late: bool) -> None:
+        self.world.lose(node_id, processed=processed, unsent=unsent, late=late)
+
+    @rule(node_id=node_ids)
+    def process_late(self, node_id: int) -> None:
+        self.world.process_late(node_id)
 
     # -- the cluster
 
@@ -168,5 +172,14 @@ class IdempotentProducer(RuleBasedStateMachine):
         self.world.check_end()
 
 
+class PlainProducer(IdempotentProducer):
+    """A producer without sequence numbers: records may be written twice, but none is lost and none lied about."""
+
+    IDEMPOTENT = False
+
+
+ENOUGH = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestIdempotentProducer = IdempotentProducer.TestCase
-TestIdempotentProducer.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestIdempotentProducer.settings = ENOUGH
+TestPlainProducer = PlainProducer.TestCase
+TestPlainProducer.settings = ENOUGH

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from oracle.simulation import TOPIC, UNKNOWN_PRODUCER_ID, Fault, Sent, Simulation
+from oracle.parts import Fault, Sent
+from oracle.simulation import TOPIC, UNKNOWN_PRODUCER_ID, Simulation
 
 from krafka.errors import (
     DeliveryTimeoutError,

@@ -1,0 +1,170 @@
+"""The parts of the simulation that stand where the producer has connections, metadata and tasks."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from krafka._io.engine import Engine
+from krafka._state.accumulator import RecordAccumulator
+from krafka._state.cluster import Broker, Cluster, with_leader
+from krafka._state.partition import NONE
+from krafka._state.sequences import Sequences
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from krafka._io.sender import ProduceExchange
+    from krafka._speedups.append import Delivery
+    from krafka._state.memory import Ticket
+    from krafka._wire.produce import ProduceResponse
+    from krafka.config import ProducerConfig
+    from krafka.errors import KafkaError
+
+    from .simulation import Simulation
+
+
+class Metadata:
+    """The producer's picture of the cluster, which lags behind until it is refreshed."""
+
+    def __init__(self) -> None:
+        self.cluster = Cluster()
+        self.last_error: KafkaError | None = None
+        self.publish: Callable[[Cluster], object] = lambda _cluster: None
+        self.wanted = False
+
+    def request_update(self) -> None:
+        self.wanted = True
+
+    def fail(self, error: KafkaError) -> None:
+        self.last_error = error
+
+    def note_leader(
+        self, topic: str, partition: int, leader_id: int, leader_epoch: int, brokers: Iterable[Broker] = ()
+    ) -> bool:
+        cluster = with_leader(self.cluster, topic, partition, leader_id, leader_epoch, brokers)
+        changed = cluster is not self.cluster
+        self.set(cluster)
+        return changed
+
+    def set(self, cluster: Cluster) -> None:
+        if cluster is not self.cluster:
+            self.cluster = cluster
+            self.publish(cluster)
+
+
+class Idle:
+    """Stands where the engine has a part that this simulation drives by hand."""
+
+    last_error = None
+
+    def request(self) -> None:
+        """The simulation gives identities when it likes."""
+
+    def abort(self, error: KafkaError) -> None:
+        """Nothing waits in here."""
+
+
+@dataclass(eq=False)
+class Waiter:
+    """A record that waits for memory."""
+
+    partition: int
+    value: bytes
+    entered: float
+    ticket: Ticket | None = None
+    granted: bool = False
+
+
+@dataclass(eq=False)
+class Exchange:
+    """One Produce request under way."""
+
+    request: Any
+    on_response: Callable[[Any, float], object]
+    exchange: ProduceExchange
+    response: ProduceResponse | None = None
+
+
+@dataclass(eq=False)
+class Sent:
+    """One record that the producer accepted."""
+
+    value: bytes
+    partition: int
+    delivery: Delivery
+
+
+class Wire:
+    """The connection to one broker: what was written to it is processed, and answered, in that order."""
+
+    def __init__(self, node_id: int) -> None:
+        self.peer = f"broker {node_id}"
+        self.under_way: deque[Exchange] = deque()
+        self.left_behind: deque[Exchange] = deque()
+        self.being_sent: ProduceExchange | None = None
+
+    def api_version(self, _request: object) -> int:
+        return 12
+
+    async def send(self, request: Any, **options: Any) -> None:
+        assert self.being_sent is not None
+        self.under_way.append(Exchange(request, options["on_response"], self.being_sent))
+
+
+class SimulatedEngine(Engine):
+    """The engine's decisions without its tasks."""
+
+    def __init__(self, config: ProducerConfig, simulation: Simulation) -> None:
+        self.config = config
+        self.simulation = simulation
+        self.clock = lambda: simulation.now
+        self.compression_id = config.compression.id
+        self.retries = 0
+        self.failure = None
+        self._shut = False
+        self.metadata: Any = Metadata()
+        self.pool: Any = Idle()
+        self.admission: Any = Idle()
+        self._identity: Any = Idle()
+        self._appended_before: dict[str, int] = {}
+        self.accumulator = RecordAccumulator(
+            config,
+            sequences=Sequences() if config.idempotent else None,
+            compress=None,
+            monotonic=self.clock,
+            wake=self._wake,
+            wake_at=simulation.set_alarm,
+            wall_clock=lambda: 1_700_000_000_000,
+        )
+        self.metadata.publish = self.accumulator.update
+
+    def backoff(self, attempt: int) -> float:
+        return float(min(self.config.retry_backoff * 2**attempt, self.config.retry_backoff_max))
+
+    def _wake(self, node_id: int) -> None:
+        if node_id == NONE:
+            self.metadata.request_update()
+        else:
+            self.simulation.woken.add(node_id)
+
+
+class Waker:
+    def __init__(self, simulation: Simulation, node_id: int) -> None:
+        self._simulation = simulation
+        self._node_id = node_id
+
+    def wake(self) -> None:
+        self._simulation.woken.add(self._node_id)
+
+
+@dataclass
+class Fault:
+    """What goes wrong with one partition's batch at the broker."""
+
+    code: int = 0
+    appended: bool = False
+    """The batch is appended before the error is answered."""
+    omitted: bool = False
+    """The answer leaves the partition out."""
