@@ -56,27 +56,6 @@ async def awaited(workload: Workload) -> Measurement:
     return measurement
 
 
-async def one(workload: Workload) -> Measurement:
-    """`produce` and its future, one after the other."""
-    producer = _producer(workload, call_batch=1)
-    latencies: list[float] = []
-
-    async def send(value: bytes) -> None:
-        await (await producer.produce(workload.topic, value=value))
-
-    for value in workload.repeated(workload.warmup):
-        await send(value)
-    values = workload.repeated(workload.records)
-    meter = Meter()
-    for value in values:
-        started = perf_counter()
-        await send(value)
-        latencies.append(perf_counter() - started)
-    measurement = meter.stop(len(latencies), latencies=latencies)
-    await producer.close()
-    return measurement
-
-
 async def tasks(workload: Workload) -> Measurement:
     """Many tasks, each with its own `produce` and future after `produce` and future."""
     producer = _producer(workload, call_batch=100)
@@ -102,4 +81,4 @@ async def tasks(workload: Workload) -> Measurement:
 
 
 if __name__ == "__main__":
-    main({run.__name__: run_on_loop(run) for run in (awaited, one, tasks)})
+    main({run.__name__: run_on_loop(run) for run in (awaited, tasks)})
