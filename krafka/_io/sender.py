@@ -92,6 +92,11 @@ class NodeSender:
         if connection.throttled_until > now:
             await anyio.sleep(connection.throttled_until - now)
             return
+        try:
+            connection.api_version(ProduceRequest)
+        except UnsupportedVersionError as error:
+            self._engine.fail_producer(error)
+            return
         batches = self._accumulator.drain(self._node, now, self._max_bytes)
         if not batches:
             return
