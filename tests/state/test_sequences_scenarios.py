@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from oracle.parts import Fault, Sent
 from oracle.simulation import TOPIC, UNKNOWN_PRODUCER_ID, Simulation
@@ -26,8 +28,10 @@ def world() -> Simulation:
     return started()
 
 
-def started(*, partitions: int = 1, nodes: int = 1, identity: tuple[int, int] = (7, 0)) -> Simulation:
-    world = Simulation(nodes=nodes, partitions=partitions, identity=identity)
+def started(
+    *, partitions: int = 1, nodes: int = 1, identity: tuple[int, int] = (7, 0), **options: Any
+) -> Simulation:
+    world = Simulation(nodes=nodes, partitions=partitions, identity=identity, **options)
     world.refresh()
     world.give_identity()
     for partition in range(partitions):
@@ -169,6 +173,35 @@ def test_a_batch_ended_without_an_answer_leaves_those_behind_it_deliverable(
     assert lost.delivery.exception.possibly_written
     assert log(world).count(lost.value) == written
     assert behind.delivery.metadata is not None
+
+
+def test_after_a_lost_batch_the_next_one_needs_no_second_attempt() -> None:
+    world = started(retries=0)
+    lost = sent(world)
+    world.lose(1)
+    assert lost.delivery.exception is not None
+    assert lost.delivery.exception.possibly_written
+    later = sent(world)
+    end(world)
+    assert later.delivery.metadata is not None
+
+
+def test_what_comes_behind_a_lost_batch_shows_that_it_was_written(world: Simulation) -> None:
+    lost, behind = sent(world), sent(world)
+    world.lose(1, processed=2)
+    (partition,) = world.partitions()
+    first = partition.in_flight[0]
+    world.accumulator.withdraw(first, DeliveryTimeoutError("as if its time were up", possibly_written=True))
+    later = world.append(0, 10)
+    assert later is not None
+    world.pass_time(1)
+    # Until the next one's answer tells what became of the lost one, nothing is given a number.
+    assert world.run_sender(1) == 1
+    end(world)
+    assert behind.delivery.metadata is not None
+    assert later.delivery.metadata is not None
+    assert log(world)[1:] == [lost.value, behind.value, later.value]
+    assert partition.producer_epoch == 0
 
 
 def test_batches_lost_in_any_order_leave_none_stuck_behind_them(world: Simulation) -> None:
