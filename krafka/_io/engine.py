@@ -25,7 +25,7 @@ from krafka._version import __version__
 from krafka._wire.api_versions import ApiVersionsRequest
 from krafka.compression import Compression, compressor
 from krafka.config import Acks
-from krafka.errors import DeliveryTimeoutError, KafkaError
+from krafka.errors import DeliveryTimeoutError, KafkaError, LeaderNotAvailableError
 from krafka.retry import ExponentialBackoff
 
 if TYPE_CHECKING:
@@ -150,12 +150,16 @@ class Engine:
     def _delivery_timeout(self, batch: ProducerBatch, now: float) -> DeliveryTimeoutError:
         possibly_written = batch.possibly_written or batch.on_wire
         cause = batch.last_error or self.metadata.last_error or self.pool.last_error
+        leaderless = batch.partition.node is None
         if batch.on_wire:
             state = "it was sent and not answered"
         elif batch.attempts:
             state = f"it was sent {batch.attempts} times in vain"
-        elif batch.partition.node is None:
+            if leaderless:
+                state += ", and now the partition has no leader"
+        elif leaderless:
             state = "the partition has no leader to send it to"
+            cause = cause or LeaderNotAvailableError(f"{batch.partition} has no leader in the metadata")
         else:
             state = f"it was never sent to its leader, broker {batch.partition.node.node_id}"
         error = DeliveryTimeoutError(

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from krafka._state.framing import FrameReader
 from krafka._wire.api import APIS_BY_KEY
 from krafka._wire.frames import decode_request, encode_response, peek_request
 from krafka.errors import ProtocolError
@@ -15,8 +14,11 @@ from krafka.testing.fake.apis.api_versions import API_KEY as API_VERSIONS_KEY
 from krafka.testing.fake.apis.api_versions import refuse_version
 from krafka.testing.fake.apis.handler import Call, ConnectionDroppedError
 from krafka.testing.fake.requests import ReceivedRequest
+from krafka.testing.fake.streams import MemoryStream
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from anyio.abc import ByteStream
 
     from krafka._wire.schema import Request, Response
@@ -27,7 +29,47 @@ MOST_REQUEST_BYTES = 100 << 20
 """Kafka's default of `socket.request.max.bytes`."""
 
 _STREAM_ERRORS = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError)
+_SIZE_BYTES = 4
 _CORRELATION_ID = slice(4, 8)
+
+
+class _Connection:
+    """One connection, and what was received on it and not taken up yet."""
+
+    def __init__(self, stream: ByteStream, number: int) -> None:
+        self.stream = stream
+        self.number = number
+        self.scope = anyio.CancelScope()
+        self.received = bytearray()
+
+    @property
+    def unread_requests(self) -> int:
+        data = bytes(self.received)
+        if isinstance(self.stream, MemoryStream):
+            data += self.stream.unread()
+        return sum(1 for _ in _frame_ends(data))
+
+    def take(self) -> bytes | None:
+        """The next whole request, without its size; None while it is not whole."""
+        end = next(_frame_ends(self.received), None)
+        if end is None:
+            return None
+        frame = bytes(self.received[_SIZE_BYTES:end])
+        del self.received[:end]
+        return frame
+
+
+def _frame_ends(data: bytes | bytearray) -> Iterator[int]:
+    """Where each whole frame ends. Raises `ConnectionDroppedError` at a size that no request may have."""
+    end = 0
+    while len(data) - end >= _SIZE_BYTES:
+        size = int.from_bytes(data[end : end + _SIZE_BYTES], "big", signed=True)
+        if not 0 <= size <= MOST_REQUEST_BYTES:
+            raise ConnectionDroppedError(f"a request of {size} bytes was announced")
+        end += _SIZE_BYTES + size
+        if end > len(data):
+            return
+        yield end
 
 
 class FakeBroker:
@@ -42,14 +84,19 @@ class FakeBroker:
         self.connects = 0
         """Connections it took, since it was made."""
         self._cluster = cluster
-        self._scopes: dict[anyio.CancelScope, None] = {}
+        self._open: dict[_Connection, None] = {}
         self._going = anyio.Event()
         self._going.set()
 
     @property
     def connections(self) -> int:
         """Connections that are open now."""
-        return len(self._scopes)
+        return len(self._open)
+
+    @property
+    def unread_requests(self) -> int:
+        """Whole requests that lie unread on this broker's connections in memory, behind one that takes its time."""
+        return sum(connection.unread_requests for connection in self._open)
 
     @property
     def is_paused(self) -> bool:
@@ -67,34 +114,33 @@ class FakeBroker:
 
     def drop_connections(self) -> None:
         """Close every connection now."""
-        for scope in self._scopes:
-            scope.cancel()
+        for connection in self._open:
+            connection.scope.cancel()
 
     async def serve(self, stream: ByteStream) -> None:
         """The life of one connection; ends when either side closes it."""
         self.connects += 1
-        number = self._cluster.next_connection()
-        with anyio.CancelScope() as scope:
-            self._scopes[scope] = None
+        connection = _Connection(stream, self._cluster.next_connection())
+        with connection.scope:
+            self._open[connection] = None
             self._cluster.notify()
             try:
-                await self._read(stream, number)
+                await self._read(connection)
             except (*_STREAM_ERRORS, ConnectionDroppedError, ProtocolError):
                 # Each of them ends the connection, and says to this side nothing but that.
                 pass
             finally:
-                del self._scopes[scope]
+                del self._open[connection]
                 await anyio.aclose_forcefully(stream)
                 self._cluster.notify()
 
-    async def _read(self, stream: ByteStream, number: int) -> None:
-        frames = FrameReader(MOST_REQUEST_BYTES, f"client {number}")
+    async def _read(self, connection: _Connection) -> None:
         while True:
             await self._going.wait()
-            data = await stream.receive()
-            for frame in list(frames.feed(data)):
+            while (frame := connection.take()) is None:
+                connection.received += await connection.stream.receive()
                 await self._going.wait()
-                await self._serve_one(stream, bytes(frame), number)
+            await self._serve_one(connection.stream, frame, connection.number)
 
     async def _serve_one(self, stream: ByteStream, frame: bytes, number: int) -> None:
         api_key, version, correlation_id = peek_request(frame)

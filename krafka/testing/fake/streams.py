@@ -70,6 +70,10 @@ class MemoryStream(ByteStream):
         pipe.notify()
         return bytes(chunk)
 
+    def unread(self) -> bytes:
+        """What the other end sent and this one has not received yet."""
+        return b"".join(self._incoming.chunks)
+
     async def send(self, item: bytes) -> None:
         """As `anyio.abc.ByteSendStream.send`; waits while the other end has not taken what was sent before."""
         await checkpoint()
