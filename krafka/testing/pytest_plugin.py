@@ -1,4 +1,4 @@
-"""pytest fixtures: one Kafka for the whole session, and a fresh topic for each test that asks."""
+"""pytest fixtures: one Kafka for the whole session, a fresh topic or a fake cluster for each test that asks."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import pytest
 
 from krafka.testing.cluster import KafkaCluster
 from krafka.testing.errors import KafkaClusterError
+from krafka.testing.fake import FakeCluster
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import AsyncIterator, Generator, Iterator
 
 LONGEST_TOPIC = 200
 LOG_TAIL_LINES = 60
@@ -44,6 +45,16 @@ def kafka_topic(kafka: KafkaCluster, request: pytest.FixtureRequest) -> Iterator
     kafka.sync.create_topic(name)
     yield name
     kafka.sync.delete_topic(name, wait=False)
+
+
+@pytest.fixture
+async def fake_kafka(anyio_backend: Any) -> AsyncIterator[FakeCluster]:
+    """A new `krafka.testing.FakeCluster` of three brokers, for a test of anyio's pytest plugin.
+
+    Connect with ``krafka.Producer(fake_kafka.bootstrap, connector=fake_kafka.connector)``.
+    """
+    async with FakeCluster(brokers=3) as cluster:
+        yield cluster
 
 
 @pytest.hookimpl(wrapper=True)

@@ -131,7 +131,9 @@ class FakeBroker:
                 pass
             finally:
                 del self._open[connection]
-                await anyio.aclose_forcefully(stream)
+                # Shielded, lest a mistake in a test's own callable be lost to the cancellation that follows it.
+                with anyio.CancelScope(shield=True):
+                    await anyio.aclose_forcefully(stream)
                 self._cluster.notify()
 
     async def _read(self, connection: _Connection) -> None:

@@ -55,7 +55,8 @@ class FakeCluster(AsyncContextManagerMixin):
     `MockClock`, and nothing but krafka.
 
     :param brokers: how many; they are numbered from 1.
-    :param ports: also listen on ports of 127.0.0.1, so that other clients, in other processes, can connect.
+    :param ports: also listen on ports of 127.0.0.1, so that other clients, in other processes, can connect. Those
+        built on librdkafka do not produce to it: they want to see Fetch among the APIs first.
     :param auto_create_topics: whether Metadata creates a topic it is asked for, with `default_partitions`.
     :param replication: replicas of each partition, as many as there are brokers unless given; only brokers among
         them can lead it.
