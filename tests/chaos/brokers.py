@@ -25,7 +25,7 @@ async def kill_by_turns(kafka: KafkaCluster, random: Random, rounds: int = 3) ->
         await anyio.sleep(random.uniform(0.5, 2))
 
 
-async def pause_by_turns(kafka: KafkaCluster, random: Random, rounds: int = 3) -> None:
+async def pause_by_turns(kafka: KafkaCluster, random: Random, rounds: int = 2) -> None:
     """Hang one broker after the other, for less than its session, and for longer than that and the request timeout."""
     for node_id in _turns(kafka, random, rounds):
         await kafka.pause(node_id)

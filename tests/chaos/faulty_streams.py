@@ -32,15 +32,16 @@ STREAM_ERRORS = (
     anyio.EndOfStream,
     OSError,
 )
-LATE_SECONDS = 1.5
+LATE_SECONDS = 1.0
 PIECE_BYTES = 7
 PIECES = 200
+SLOW_READS = 40
+"""How many reads of a connection are slow before it breaks."""
 
 
 class Fate(Enum):
     """What happens to a connection once enough bytes went through it."""
 
-    HEALTHY = auto()
     REFUSE = auto()
     """It is never opened."""
     CUT = auto()
@@ -54,14 +55,13 @@ class Fate(Enum):
     STALL = auto()
     """It stays open, and nothing goes through any more in either direction."""
     DELAY = auto()
-    """Every read and write takes some milliseconds."""
+    """Reads and writes take some milliseconds each for a while, then it breaks."""
     TRICKLE = auto()
-    """Reads and writes go through a few bytes at a time."""
+    """Reads and writes go through a few bytes at a time for a while, then it breaks."""
 
 
 MIXTURE: Mapping[Fate, int] = {
-    Fate.HEALTHY: 1,
-    Fate.REFUSE: 2,
+    Fate.REFUSE: 1,
     Fate.CUT: 4,
     Fate.LATE: 4,
     Fate.TRUNCATE: 3,
@@ -82,7 +82,7 @@ class ChaosConnector:
     connection writes before its fate comes.
     """
 
-    def __init__(self, seed: int, *, longest: int = 200_000, mixture: Mapping[Fate, int] = MIXTURE) -> None:
+    def __init__(self, seed: int, *, longest: int = 400_000, mixture: Mapping[Fate, int] = MIXTURE) -> None:
         self.met: Counter[Fate] = Counter()
         """How often each fate came true."""
         self._seed = seed
@@ -125,12 +125,14 @@ class ChaosConnector:
 
 
 async def _deliver_late(stream: ByteStream, rest: bytes, delay: float) -> None:
-    await anyio.sleep(delay)
-    with anyio.move_on_after(5), suppress(*STREAM_ERRORS):
-        await stream.send(rest)
-        # The broker has served it once it answers; nobody else hears it.
-        await stream.receive()
-    await anyio.aclose_forcefully(stream)
+    try:
+        await anyio.sleep(delay)
+        with anyio.move_on_after(5), suppress(*STREAM_ERRORS):
+            await stream.send(rest)
+            # The broker has served it once it answers; nobody else hears it.
+            await stream.receive()
+    finally:
+        await anyio.aclose_forcefully(stream)
 
 
 class FaultyStream(ByteStream):
@@ -147,6 +149,7 @@ class FaultyStream(ByteStream):
         self._written = 0
         self._read = 0
         self._met = False
+        self._slow_reads = 0
         self._closed = anyio.Event()
 
     @property
@@ -175,8 +178,12 @@ class FaultyStream(ByteStream):
             await self._break("the connection broke before the answer came")
         elif self._fate is Fate.STALL:
             await self._stall()
-        elif self._fate is Fate.DELAY:
-            await anyio.sleep(self._random.uniform(0.001, 0.05))
+        else:
+            self._slow_reads += 1
+            if self._slow_reads > SLOW_READS:
+                await self._break("the connection broke after it had been slow")
+            if self._fate is Fate.DELAY:
+                await anyio.sleep(self._random.uniform(0.001, 0.02))
         return data
 
     # -- writing --------------------------------------------------------------------------------------------------
