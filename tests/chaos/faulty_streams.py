@@ -33,6 +33,10 @@ STREAM_ERRORS = (
     OSError,
 )
 LATE_SECONDS = 1.0
+HANDSHAKE_BYTES = 600
+"""About what a broker answers to ApiVersions; the request is shorter."""
+IN_HANDSHAKE = 0.15
+"""How many connections meet their fate before they can be used."""
 PIECE_BYTES = 7
 PIECES = 200
 SLOW_READS = 40
@@ -111,11 +115,12 @@ class ChaosConnector:
                 f"TCP connect to {host}:{port} failed: refused by the chaos of seed {self._seed}"
             )
         stream = await self._tcp.connect(host, port)
-        # Some meet their fate in the handshake, some with their first batches, the others at any time.
-        limit = int(math.exp(random.uniform(math.log(20), math.log(self._longest))))
+        limit = int(math.exp(random.uniform(math.log(2_000), math.log(self._longest))))
         if fate not in FOLLOWS_WRITES:
             # Answers are much shorter than requests.
-            limit = 4 + limit // 40
+            limit = HANDSHAKE_BYTES + limit // 40
+        if random.random() < IN_HANDSHAKE:
+            limit = random.randrange(HANDSHAKE_BYTES)
         return FaultyStream(stream, fate, limit, random, self)
 
     def deliver_late(self, stream: ByteStream, rest: bytes, delay: float) -> None:
