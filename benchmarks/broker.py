@@ -6,7 +6,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]  # re-exports
 
 from krafka.testing import KafkaCluster
@@ -49,13 +49,17 @@ class Topics:
             self._admin.delete_topics([name])[name].result(ADMIN_TIMEOUT)
 
     def _wait_for_leaders(self, name: str, partitions: int) -> None:
+        # Only an answer of the leader itself shows that it leads; metadata promise it earlier.
         deadline = time.monotonic() + ADMIN_TIMEOUT
-        while time.monotonic() < deadline:
-            found = self._admin.list_topics(name, timeout=ADMIN_TIMEOUT).topics[name].partitions
-            if len(found) == partitions and all(partition.leader >= 0 for partition in found.values()):
+        while True:
+            try:
+                self.records_in(name, partitions)
+            except KafkaException as error:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"topic {name} has no leaders after {ADMIN_TIMEOUT:g} s") from error
+            else:
                 return
             time.sleep(POLL_INTERVAL)
-        raise TimeoutError(f"topic {name} has no leaders after {ADMIN_TIMEOUT:g} s")
 
     def records_in(self, name: str, partitions: int) -> int:
         """How many records a topic holds that was new: its end offsets added up."""
