@@ -29,7 +29,8 @@ class Partition(PartitionBuffer):
 
     `in_flight` lists, in the order they were first sent, the batches whose fate is open: on the wire or waiting to
     be sent again. `unresolved` says that a batch ended with its fate unknown. `gap` is -1, or the drain order from
-    which on no batch can be taken, because a sequence number there is missing in the log for good.
+    which on no batch can be taken, because a sequence number there is missing in the log for good. `overtaken` are the
+    drain orders of batches that were acknowledged before one that was first sent before them.
     """
 
     __slots__ = (
@@ -42,6 +43,7 @@ class Partition(PartitionBuffer):
         "next_sequence",
         "node",
         "on_wire",
+        "overtaken",
         "producer_epoch",
         "producer_id",
         "queued",
@@ -64,6 +66,7 @@ class Partition(PartitionBuffer):
         self.last_acked_offset = NONE
         self.unresolved = False
         self.gap = NONE
+        self.overtaken: list[int] = []
 
     @property
     def is_idle(self) -> bool:

@@ -1,13 +1,15 @@
 """Sequence numbers of an idempotent producer: which batch may be sent, under which number, and how a gap heals.
 
-The rules are those of Kafka's Java client (`TransactionManager`, KIP-98 and KIP-360). Two are stricter. Until a
+The rules are those of Kafka's Java client (`TransactionManager`, KIP-98 and KIP-360). Three are stricter. Until a
 partition has its first acknowledgement under a producer epoch, one batch of it is in flight and no more, because a
 broker takes any first number of an epoch it has no state for. And a batch that may be in the log under the number it
 has is never given another: a new epoch waits until only batches from behind the gap are left, which no broker took.
+Nor do so many go past one that is sent again that a broker no longer knew it for a duplicate.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from krafka._speedups.record_batch import next_sequence
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 NONE = -1
 LAST_EPOCH = 2**15 - 1
+BATCHES_REMEMBERED = 5
+"""How many of a producer's latest batches a broker knows again (`ProducerStateEntry.NUM_BATCHES_TO_RETAIN`)."""
 SEQUENCES = 2**31
 
 
@@ -44,6 +48,8 @@ class Sequences:
             return partition.in_flight[0] is batch and not is_behind_gap(partition, batch)
         if not self.has_identity or partition.unresolved or partition.gap != NONE:
             return False
+        if partition.overtaken and _are_too_many_ahead(partition):
+            return False
         if not self.is_current(partition):
             return not partition.in_flight
         return partition.last_acked_sequence != NONE or not partition.in_flight
@@ -59,6 +65,8 @@ class Sequences:
 
     def acknowledged(self, partition: Partition, batch: ProducerBatch, base_offset: int) -> None:
         """A batch is in the log."""
+        if partition.in_flight[0] is not batch:
+            partition.overtaken.append(batch.drain_order)
         partition.in_flight.remove(batch)
         if batch.producer_epoch != partition.producer_epoch or batch.producer_id != partition.producer_id:
             return
@@ -136,6 +144,7 @@ class Sequences:
         partition.producer_epoch = self.producer_epoch
         partition.next_sequence = 0
         partition.last_acked_sequence = NONE
+        partition.overtaken.clear()
 
     def _number(self, partition: Partition, batch: ProducerBatch) -> None:
         batch.producer_id = partition.producer_id
@@ -152,6 +161,13 @@ def last_sequence(batch: ProducerBatch) -> int:
 def is_behind_gap(partition: Partition, batch: ProducerBatch) -> bool:
     """Whether a number before this batch, or its own, is missing in the log, so that no broker takes it."""
     return NONE < partition.gap <= batch.drain_order
+
+
+def _are_too_many_ahead(partition: Partition) -> bool:
+    """Whether one more batch would push the oldest open one, which may be in the log, out of the broker's memory."""
+    oldest = partition.in_flight[0].drain_order if partition.in_flight else math.inf
+    partition.overtaken = [order for order in partition.overtaken if order > oldest]
+    return len(partition.overtaken) + len(partition.in_flight) >= BATCHES_REMEMBERED
 
 
 def _note_gap(partition: Partition, batch: ProducerBatch) -> None:

@@ -27,7 +27,7 @@ from krafka.errors import (
     UnknownProducerIdError,
     error_classes_by_code,
 )
-from krafka.testing import Fault
+from krafka.testing import Fault, ReceivedRequest
 
 pytestmark = pytest.mark.anyio
 
@@ -170,6 +170,23 @@ async def test_a_missing_sequence_is_healed_by_a_new_epoch() -> None:
         *((1, sequence) for sequence in range(20)),
     ]
     assert cluster.requests["InitProducerId"] == 1
+
+
+@pytest.mark.parametrize("code", POSSIBLY_APPENDED)
+async def test_a_batch_in_doubt_is_not_left_behind_further_than_brokers_remember(code: int) -> None:
+    def carries_the_doubtful_one(request: ReceivedRequest) -> bool:
+        (topic,) = request.body.topic_data  # type: ignore[attr-defined]
+        return any(b"1:xxx" in bytes(partition.records) for partition in topic.partition_data)
+
+    async with faulty(batch_size=ONE_RECORD_A_BATCH) as (cluster, producer):
+        await producer.send(TOPIC, b"0:")
+        cluster.fail("Produce", code=code, after_append=True, times=4, when=carries_the_doubtful_one)
+        deliveries = await enqueue(producer, numbered(range(1, 41)))
+        # A broker knows the last five batches again; an offset of -1 or a second copy would come of the sixth.
+        assert await offsets(deliveries) == list(range(1, 41))
+    records = cluster.log(TOPIC)
+    assert numbers(records) == list(range(41))
+    assert {record.producer_epoch for record in records} == {0}
 
 
 async def test_a_new_epoch_is_for_the_partition_that_needs_it_and_others_follow() -> None:
