@@ -242,7 +242,9 @@ class ProduceExchange:
             self._accumulator.acknowledge(batch, answer.base_offset, answer.log_append_time_ms)
             return False
         where = f"{batch.partition} on {self._connection.peer}"
-        error = partition_error(answer.error_code, answer.error_message, where)
+        error = partition_error(
+            answer.error_code, answer.error_message, where, base_offset=answer.base_offset
+        )
         record_errors: dict[int, KafkaError] = {
             entry.batch_index: InvalidRecordError(
                 f"{where}, record {entry.batch_index} of the batch: "

@@ -16,12 +16,14 @@ from krafka.errors import (
     KafkaError,
     KafkaStorageError,
     NotEnoughReplicasAfterAppendError,
+    NotLeaderOrFollowerError,
     OutOfOrderSequenceNumberError,
     ProducerFencedError,
     RequestTimedOutError,
     TransactionalIdAuthorizationFailedError,
     UnknownProducerIdError,
     UnknownServerError,
+    UnknownTopicOrPartitionError,
     UnsupportedVersionError,
     error_for_code,
 )
@@ -38,7 +40,11 @@ POSSIBLY_WRITTEN_CODES = frozenset(
         KafkaStorageError.code,
     }
 )
-"""A broker may answer these after it appended the batch; every other refusal comes before."""
+"""A broker may answer these after it appended the batch."""
+
+LEADERSHIP_CODES = frozenset({UnknownTopicOrPartitionError.code, NotLeaderOrFollowerError.code})
+"""A leader that loses its partition while it waits for replicas answers these, with the offset of what it appended;
+without an offset they came before. Every other refusal comes before (`DelayedProduce.tryComplete`)."""
 
 ENDS_PRODUCER = (
     ClusterAuthorizationFailedError,
@@ -59,11 +65,10 @@ class Verdict(Enum):
     FAIL_PRODUCER = auto()
 
 
-def partition_error(code: int, message: str | None, where: str) -> KafkaError:
+def partition_error(code: int, message: str | None, where: str, *, base_offset: int = -1) -> KafkaError:
     """The error of one partition in a Produce response; `where` names topic, partition and broker."""
-    return error_for_code(
-        code, f"{where}: {message}" if message else where, possibly_written=code in POSSIBLY_WRITTEN_CODES
-    )
+    appended = code in POSSIBLY_WRITTEN_CODES or (code in LEADERSHIP_CODES and base_offset >= 0)
+    return error_for_code(code, f"{where}: {message}" if message else where, possibly_written=appended)
 
 
 def judge(

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.anyio
 
 REFRESHING = [3, 5, 6, 9, 13, 56, 72, 74, 100, 103]
 PASSING = [2, 7, 14, 15, 16, 19, 20, 51, 75, 89]
-POSSIBLY_APPENDED = [7, 20, 56]
+POSSIBLY_APPENDED = [3, 6, 7, 20, 56]
 FOR_THE_RECORD = [-1, 8, 10, 17, 18, 21, 29, 32, 42, 43, 44, 47, 48, 76, 87, 120, 4242]
 ENDING = [31, 35, 49, 53, 90]
 PLAIN_OR_IDEMPOTENT = pytest.mark.parametrize("idempotent", [True, False], ids=["idempotent", "plain"])
@@ -144,6 +144,21 @@ async def test_an_error_that_ends_the_producer(code: int) -> None:
         with pytest.raises(expected):
             await producer.send_many(TOPIC, [b"later"])
     assert [record.value for record in cluster.log(TOPIC, 0)] == [b"v"]
+
+
+@pytest.mark.parametrize(
+    ("code", "doubtful_before"), [(3, False), (6, False), (7, True), (20, True), (56, True)]
+)
+@pytest.mark.parametrize("after_append", [False, True], ids=["before the append", "after the append"])
+async def test_who_answers_with_the_offset_of_an_append_has_appended(
+    code: int, doubtful_before: bool, after_append: bool
+) -> None:
+    async with faulty(retries=0) as (cluster, producer):
+        cluster.fail("Produce", code=code, after_append=after_append)
+        error = await error_of(await producer.enqueue(TOPIC, b"v"))
+        assert error is not None
+        assert error.possibly_written is (doubtful_before or after_append)
+        assert (await producer.send(TOPIC, b"w")).offset == int(after_append)
 
 
 async def test_a_closed_producer_says_so() -> None:

@@ -102,7 +102,10 @@ def _partition(
     except BatchRefusedError as refusal:
         answer = _refused(call, data.index, refusal.code, refusal.message, refusal.record_errors, partition)
     if fault is not None:
-        return _faulty(call, data.index, fault, partition)
+        appended_at = answer.base_offset
+        answer = _faulty(call, data.index, fault, partition)
+        # Kafka's delayed answers keep the offset of what was appended.
+        answer.base_offset = appended_at
     return answer
 
 
