@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from krafka import KafkaError, RecordMetadata
 
 SHOWN = 20
+SHOWN_BYTES = 24
 NO_OFFSET = -1
 
 
@@ -103,7 +104,9 @@ def find_violations(outcomes: Sequence[Outcome], log: Sequence[LogRecord]) -> li
     violations: list[str] = []
     for outcome in outcomes:
         if outcome.value in by_value:
-            violations.append(f"test: two records of the workload have the value {outcome.value!r}")
+            violations.append(
+                f"test: two records of the workload have the value {outcome.value[:SHOWN_BYTES]!r}"
+            )
         by_value[outcome.value] = outcome
     places = _places(log, by_value, violations)
     for outcome in outcomes:
@@ -124,7 +127,7 @@ def _places(
         places.setdefault(record.value, []).append(record)
         if record.key != outcome.key:
             violations.append(
-                f"key: {_place(record)} {record.value!r} has key {record.key!r}, sent was {outcome.key!r}"
+                f"key: {_place(record)} {record.value[:SHOWN_BYTES]!r} has key {record.key!r}, sent was {outcome.key!r}"
             )
     return places
 
@@ -132,28 +135,28 @@ def _places(
 def _judge(outcome: Outcome, places: list[LogRecord]) -> Iterable[str]:
     found = ", ".join(map(_place, places)) or "nowhere"
     if (outcome.metadata is None) == (outcome.error is None):
-        yield f"outcome: {outcome.value!r} has not exactly one outcome: {outcome.metadata}, {outcome.error!r}"
+        yield f"outcome: {outcome.value[:SHOWN_BYTES]!r} has not exactly one outcome: {outcome.metadata}, {outcome.error!r}"
     if len(places) > 1:
-        yield f"twice: {outcome.value!r} lies at {found}; told was {_told(outcome)}"
+        yield f"twice: {outcome.value[:SHOWN_BYTES]!r} lies at {found}; told was {_told(outcome)}"
     if outcome.metadata is not None:
         yield from _judge_acknowledged(outcome, outcome.metadata, places, found)
     elif outcome.error is not None and not outcome.error.possibly_written and places:
-        yield f"lie: {outcome.value!r} lies at {found}; told was that it cannot: {outcome.error!r}"
+        yield f"lie: {outcome.value[:SHOWN_BYTES]!r} lies at {found}; told was that it cannot: {outcome.error!r}"
     for record in places:
         if outcome.partition is not None and record.partition != outcome.partition:
-            yield f"partition: {outcome.value!r} lies at {found}, but was sent to {outcome.partition}"
+            yield f"partition: {outcome.value[:SHOWN_BYTES]!r} lies at {found}, but was sent to {outcome.partition}"
 
 
 def _judge_acknowledged(
     outcome: Outcome, metadata: RecordMetadata, places: list[LogRecord], found: str
 ) -> Iterable[str]:
     if not places:
-        yield f"lost: {outcome.value!r} is nowhere; told was {_told(outcome)}"
+        yield f"lost: {outcome.value[:SHOWN_BYTES]!r} is nowhere; told was {_told(outcome)}"
     elif metadata.offset == NO_OFFSET:
         if all(record.partition != metadata.partition for record in places):
-            yield f"offset: {outcome.value!r} lies at {found}; told was {_told(outcome)}"
+            yield f"offset: {outcome.value[:SHOWN_BYTES]!r} lies at {found}; told was {_told(outcome)}"
     elif (metadata.partition, metadata.offset) not in [(each.partition, each.offset) for each in places]:
-        yield f"offset: {outcome.value!r} lies at {found}; told was {_told(outcome)}"
+        yield f"offset: {outcome.value[:SHOWN_BYTES]!r} lies at {found}; told was {_told(outcome)}"
 
 
 def _order(log: Iterable[LogRecord], by_value: dict[bytes, Outcome]) -> Iterable[str]:
@@ -170,8 +173,8 @@ def _order(log: Iterable[LogRecord], by_value: dict[bytes, Outcome]) -> Iterable
         before = last.get((record.partition, outcome.caller))
         if before is not None and before.index >= outcome.index:
             yield (
-                f"order: {_place(record)} {outcome.value!r} (number {outcome.index} of caller {outcome.caller}) "
-                f"lies behind {before.value!r} (number {before.index}); told were {_told(outcome)} and {_told(before)}"
+                f"order: {_place(record)} {outcome.value[:SHOWN_BYTES]!r} (number {outcome.index} of caller {outcome.caller}) "
+                f"lies behind {before.value[:SHOWN_BYTES]!r} (number {before.index}); told were {_told(outcome)} and {_told(before)}"
             )
         last[record.partition, outcome.caller] = outcome
 
