@@ -104,9 +104,7 @@ def find_violations(outcomes: Sequence[Outcome], log: Sequence[LogRecord]) -> li
     violations: list[str] = []
     for outcome in outcomes:
         if outcome.value in by_value:
-            violations.append(
-                f"test: two records of the workload have the value {outcome.value[:SHOWN_BYTES]!r}"
-            )
+            violations.append(f"test: two records of the workload have the value {_name(outcome)}")
         by_value[outcome.value] = outcome
     places = _places(log, by_value, violations)
     for outcome in outcomes:
@@ -127,7 +125,7 @@ def _places(
         places.setdefault(record.value, []).append(record)
         if record.key != outcome.key:
             violations.append(
-                f"key: {_place(record)} {record.value[:SHOWN_BYTES]!r} has key {record.key!r}, sent was {outcome.key!r}"
+                f"key: {_place(record)} {_name(outcome)} has key {record.key!r}, sent was {outcome.key!r}"
             )
     return places
 
@@ -135,28 +133,28 @@ def _places(
 def _judge(outcome: Outcome, places: list[LogRecord]) -> Iterable[str]:
     found = ", ".join(map(_place, places)) or "nowhere"
     if (outcome.metadata is None) == (outcome.error is None):
-        yield f"outcome: {outcome.value[:SHOWN_BYTES]!r} has not exactly one outcome: {outcome.metadata}, {outcome.error!r}"
+        yield f"outcome: {_name(outcome)} has not exactly one outcome: {outcome.metadata}, {outcome.error!r}"
     if len(places) > 1:
-        yield f"twice: {outcome.value[:SHOWN_BYTES]!r} lies at {found}; told was {_told(outcome)}"
+        yield f"twice: {_name(outcome)} lies at {found}; told was {_told(outcome)}"
     if outcome.metadata is not None:
         yield from _judge_acknowledged(outcome, outcome.metadata, places, found)
     elif outcome.error is not None and not outcome.error.possibly_written and places:
-        yield f"lie: {outcome.value[:SHOWN_BYTES]!r} lies at {found}; told was that it cannot: {outcome.error!r}"
+        yield f"lie: {_name(outcome)} lies at {found}; told was that it cannot: {outcome.error!r}"
     for record in places:
         if outcome.partition is not None and record.partition != outcome.partition:
-            yield f"partition: {outcome.value[:SHOWN_BYTES]!r} lies at {found}, but was sent to {outcome.partition}"
+            yield f"partition: {_name(outcome)} lies at {found}, but was sent to {outcome.partition}"
 
 
 def _judge_acknowledged(
     outcome: Outcome, metadata: RecordMetadata, places: list[LogRecord], found: str
 ) -> Iterable[str]:
     if not places:
-        yield f"lost: {outcome.value[:SHOWN_BYTES]!r} is nowhere; told was {_told(outcome)}"
+        yield f"lost: {_name(outcome)} is nowhere; told was {_told(outcome)}"
     elif metadata.offset == NO_OFFSET:
         if all(record.partition != metadata.partition for record in places):
-            yield f"offset: {outcome.value[:SHOWN_BYTES]!r} lies at {found}; told was {_told(outcome)}"
+            yield f"offset: {_name(outcome)} lies at {found}; told was {_told(outcome)}"
     elif (metadata.partition, metadata.offset) not in [(each.partition, each.offset) for each in places]:
-        yield f"offset: {outcome.value[:SHOWN_BYTES]!r} lies at {found}; told was {_told(outcome)}"
+        yield f"offset: {_name(outcome)} lies at {found}; told was {_told(outcome)}"
 
 
 def _order(log: Iterable[LogRecord], by_value: dict[bytes, Outcome]) -> Iterable[str]:
@@ -173,14 +171,18 @@ def _order(log: Iterable[LogRecord], by_value: dict[bytes, Outcome]) -> Iterable
         before = last.get((record.partition, outcome.caller))
         if before is not None and before.index >= outcome.index:
             yield (
-                f"order: {_place(record)} {outcome.value[:SHOWN_BYTES]!r} (number {outcome.index} of caller {outcome.caller}) "
-                f"lies behind {before.value[:SHOWN_BYTES]!r} (number {before.index}); told were {_told(outcome)} and {_told(before)}"
+                f"order: {_place(record)} {_name(outcome)} (number {outcome.index} of caller {outcome.caller}) "
+                f"lies behind {_name(before)} (number {before.index}); told were {_told(outcome)} and {_told(before)}"
             )
         last[record.partition, outcome.caller] = outcome
 
 
 def _place(record: LogRecord) -> str:
     return f"partition {record.partition} offset {record.offset}"
+
+
+def _name(outcome: Outcome) -> str:
+    return repr(outcome.value[:SHOWN_BYTES])
 
 
 def _told(outcome: Outcome) -> str:
