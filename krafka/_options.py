@@ -226,6 +226,8 @@ def check_relations(values: dict[str, Any], given: Iterable[str]) -> None:
     """
     given = set(given)
     check_level(values["compression"], values["compression_level"])
+    if "batch_size" not in given:
+        values["batch_size"] = min(values["batch_size"], values["buffer_memory"])
     if values["batch_size"] > values["buffer_memory"]:
         raise OPTIONS["batch_size"].error(
             f"must not exceed buffer_memory ({values['buffer_memory']} bytes)", values["batch_size"]
@@ -285,7 +287,7 @@ _TABLE = (
         librdkafka=("compression.codec",),
     ),
     Option("compression_level", None, _left_to_relations, optional=True, librdkafka=("compression.level",)),
-    Option("batch_size", 16 * KIB, _whole, "bytes", low=1, high=INT32_MAX, kafka="batch.size"),
+    Option("batch_size", 64 * KIB, _whole, "bytes", low=1, high=INT32_MAX, kafka="batch.size"),
     Option("linger", 0.0, _seconds, "seconds", kafka="linger.ms", librdkafka=("queue.buffering.max.ms",)),
     Option(
         "buffer_memory",

@@ -319,8 +319,10 @@ class Producer(AsyncContextManagerMixin):
         """Send many records in order and return when each has its outcome: ``send_many(topic, values)`` or
         ``send_many(records)``, of any iterable or async iterable, taken only as fast as the buffer has room.
 
-        A record that fails, fails alone; the `SendResult` has one outcome for each, in order. Raises only what the
-        iterable raises, and cancellation; records taken before that are delivered all the same.
+        A record that fails, fails alone; the `SendResult` has one outcome for each, in order. Once the producer fails
+        or is closed it takes no more: every record left of a sequence is refused, of another iterable the next one,
+        and that is not read any further. Raises only what the iterable raises, and cancellation; records taken before
+        that are delivered all the same.
         """
         engine = self._opened()
         await checkpoint()

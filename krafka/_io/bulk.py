@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from anyio.lowlevel import checkpoint
 
 from krafka._speedups.append import SendResult
-from krafka.errors import BufferFullError, KafkaError, MetadataNotReadyError
+from krafka.errors import BufferFullError, KafkaError, MetadataNotReadyError, RecordValidationError
 from krafka.records import ProducerRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from krafka._io.engine import Engine
 
 # How many records go in before other tasks, the senders among them, get their turn.
@@ -31,26 +34,47 @@ class BulkSend:
     async def take_values(self, topic: str, values: Any) -> None:
         """Append every value to `topic`."""
         if hasattr(values, "__aiter__"):
-            async for value in values:
-                await self._take(ProducerRecord(topic, value))
+            async with _closing(values):
+                async for value in values:
+                    await self._take(ProducerRecord(topic, value))
+                    if self._engine.refusal is not None:
+                        return
             return
         iterator = iter(values)
         while True:
             taken, waiting, reason = self._appender.append_many(self.result, topic, iterator, CHUNK)
-            if reason is not None:
+            if isinstance(reason, (BufferFullError, MetadataNotReadyError)):
                 await self._wait_with(topic, waiting, None, None, None, None)
+            elif reason is not None:
+                self.result.add_refused(reason)
             elif taken < CHUNK:
+                return
+            if self._engine.refusal is not None:
+                self._refuse_rest(values, iterator, self._engine.refusal)
                 return
             await checkpoint()
 
     async def take_records(self, records: Any) -> None:
         """Append every record."""
         if hasattr(records, "__aiter__"):
-            async for record in records:
-                await self._take(record)
+            async with _closing(records):
+                async for record in records:
+                    await self._take(record)
+                    if self._engine.refusal is not None:
+                        return
             return
-        for record in records:
+        iterator = iter(records)
+        for record in iterator:
             await self._take(record)
+            if self._engine.refusal is not None:
+                self._refuse_rest(records, iterator, self._engine.refusal)
+                return
+
+    def _refuse_rest(self, source: Any, iterator: Iterator[Any], refusal: KafkaError) -> None:
+        # What has a length is told to its end; a generator may have none, and is not read for nothing.
+        if hasattr(source, "__len__"):
+            for _ in iterator:
+                self.result.add_refused(refusal)
 
     async def _take(self, record: ProducerRecord) -> None:
         if not isinstance(record, ProducerRecord):
@@ -93,7 +117,12 @@ class BulkSend:
             )
         except KafkaError as error:
             self.result.add_refused(error)
-            if not self._engine.knows_topic(topic):
+            if not isinstance(error, RecordValidationError) and not self._engine.knows_topic(topic):
                 self._hopeless[topic] = error
         else:
             self.result.add_delivery(delivery)
+
+
+def _closing(source: Any) -> AbstractAsyncContextManager[Any]:
+    # An async generator that is not read to its end has to be closed by whoever stops reading.
+    return aclosing(source) if hasattr(source, "aclose") else nullcontext()

@@ -57,6 +57,7 @@ class Engine:
         self.compression_id = config.compression.id
         self.retries = 0
         self.failure: KafkaError | None = None
+        self.refusal: KafkaError | None = None
         self._shut = False
         self._task_group = task_group
         self._random = random or Random()  # noqa: S311 - spreads retries, guards nothing
@@ -231,6 +232,7 @@ class Engine:
 
     def refuse(self, error: KafkaError) -> None:
         """Take no new records; those that wait to be admitted still are."""
+        self.refusal = error
         self.accumulator.appender.refuse_with(error)
 
     def shut(self, error: KafkaError) -> None:

@@ -27,6 +27,7 @@ from anyio import Event
 
 from krafka.errors import (
     BufferFullError,
+    KafkaError,
     MetadataNotReadyError,
     ProducerStateError,
     RecordTooLargeError,
@@ -358,9 +359,9 @@ cdef class Appender:
     def append_many(self, SendResult result not None, topic, values, Py_ssize_t limit):
         """Append up to `limit` values of an iterator to `topic`, noting each in `result`.
 
-        Returns (how many were taken, the value that has to wait or None, the reason it has to wait or None);
-        fewer than `limit` with no reason means that the iterator is at its end. A value that is not a valid record
-        is noted as refused, and the rest go on.
+        Returns (how many were taken, the value that was not or None, the reason why not or None): it has to wait, or
+        the producer takes nothing more. Fewer than `limit` with no reason means that the iterator is at its end. A
+        value that is not a valid record is noted as refused, and the rest go on.
         """
         cdef Py_ssize_t taken = 0
         cdef int64_t placed_at = 0
@@ -372,10 +373,10 @@ cdef class Appender:
                 break
             try:
                 batch = self.place(topic, value, None, None, None, None, -1.0, NULL, &placed_at)
-            except (BufferFullError, MetadataNotReadyError) as reason:
-                return taken, value, reason
             except RecordValidationError as error:
                 result.refuse(error)
+            except KafkaError as reason:
+                return taken, value, reason
             else:
                 result.add(batch, placed_at)
             taken += 1

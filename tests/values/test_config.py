@@ -29,7 +29,7 @@ DEFAULTS: dict[str, Any] = {
     "acks": Acks.ALL,
     "compression": Compression.NONE,
     "compression_level": None,
-    "batch_size": 16384,
+    "batch_size": 65536,
     "linger": 0.0,
     "buffer_memory": 33554432,
     "max_block": 60.0,
@@ -188,7 +188,6 @@ def test_counts_and_sizes_have_bounds_and_must_be_ints(name: str) -> None:
             {"batch_size": 101, "buffer_memory": 100},
             "batch_size must not exceed buffer_memory (100 bytes), got 101",
         ),
-        ({"buffer_memory": 100}, "batch_size must not exceed buffer_memory (100 bytes), got 16384"),
         ({"linger": 120}, "linger must be below delivery_timeout (120 seconds), got 120.0"),
         (
             {"linger": 2, "delivery_timeout": 1.5},
@@ -367,7 +366,7 @@ def test_a_partitioner_is_an_object_with_the_method() -> None:
 
 def test_repr_shows_what_differs_from_the_defaults() -> None:
     assert repr(config()) == "ProducerConfig(bootstrap_servers='localhost:9092')"
-    made = config(acks="leader", linger=0.005, batch_size=16384)
+    made = config(acks="leader", linger=0.005, batch_size=65536)
     assert repr(made) == "ProducerConfig(bootstrap_servers='localhost:9092', acks='leader', linger=0.005)"
 
 
@@ -428,3 +427,9 @@ def _literal(name: str) -> Any:
     annotation = ProducerOptions.__annotations__[name].__forward_arg__
     union = eval(annotation, namespace)
     return next(part for part in get_args(union) if get_args(part))
+
+
+def test_a_batch_size_not_given_follows_a_smaller_buffer_memory() -> None:
+    assert config(buffer_memory=1000).batch_size == 1000
+    assert config(buffer_memory=1000).replace(buffer_memory=200_000).batch_size == 65536
+    assert config(batch_size=10, buffer_memory=1000).batch_size == 10

@@ -39,7 +39,7 @@ class BatchRefusedError(Exception):
         assert error.code is not None  # noqa: S101 - only classes of a broker's answers are raised here
         self.code: int = error.code
         self.message = message
-        self.record_errors = record_errors or {}
+        self.record_errors: dict[int, str] = record_errors or {}
 
 
 class BatchRecord(NamedTuple):

@@ -81,7 +81,7 @@ class FakeBroker:
     def __init__(self, cluster: FakeCluster, node_id: int) -> None:
         self.node_id = node_id
         self.is_up = True
-        self.connects = 0
+        self.connects: int = 0
         """Connections it took, since it was made."""
         self._cluster = cluster
         self._open: dict[_Connection, None] = {}

@@ -94,13 +94,15 @@ class FakeCluster(AsyncContextManagerMixin):
         self.default_partitions = default_partitions
         self.leader_hints = leader_hints
         self.cluster_id = "fake-cluster"
-        self.brokers = {node_id: FakeBroker(self, node_id) for node_id in range(1, brokers + 1)}
+        self.brokers: dict[int, FakeBroker] = {
+            node_id: FakeBroker(self, node_id) for node_id in range(1, brokers + 1)
+        }
         """The brokers by number."""
         self.addresses: dict[int, tuple[str, int, str | None]] = {
             node_id: (f"fake-{node_id}", _PORT, None) for node_id in self.brokers
         }
         """Host, port and rack that each broker tells clients."""
-        self.told_brokers = dict(self.addresses)
+        self.told_brokers: dict[int, tuple[str, int, str | None]] = dict(self.addresses)
         """The brokers that Metadata tells now."""
         self.topics: dict[str, FakeTopic] = {}
         """The topics by name."""
@@ -108,8 +110,8 @@ class FakeCluster(AsyncContextManagerMixin):
         """How many requests came, by Kafka's name of the API."""
         self.received: list[ReceivedRequest] = []
         """The requests themselves, in the order they came."""
-        self.script = FaultScript()
-        self.api_ranges = _ranges(api_versions or {})
+        self.script: FaultScript = FaultScript()
+        self.api_ranges: dict[int, tuple[int, int]] = _ranges(api_versions or {})
         self._replication = min(replication or brokers, brokers)
         self._manners = Manners(refuses_unknown_producers, answers_old_duplicates)
         self._capacity = capacity

@@ -181,7 +181,7 @@ class Strike:
     __slots__ = ("_coded", "whole")
 
     def __init__(self, whole: Fault | None, coded: list[Fault]) -> None:
-        self.whole = whole
+        self.whole: Fault | None = whole
         self._coded = coded
 
     def code_for(self, topic: str = "", partition: int | None = None) -> Fault | None:

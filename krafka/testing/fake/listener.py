@@ -19,7 +19,7 @@ class Listener:
     """Takes TCP connections for a broker, on the same port each time it runs."""
 
     def __init__(self, broker: FakeBroker) -> None:
-        self.port = 0
+        self.port: int = 0
         self._broker = broker
         self._scope: anyio.CancelScope | None = None
 

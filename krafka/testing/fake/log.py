@@ -87,9 +87,9 @@ class PartitionLog:
         self.topic = topic
         self.partition = partition
         self.records: list[FakeRecord] = []
-        self.start_offset = 0
-        self.next_offset = 0
-        self.batches = 0
+        self.start_offset: int = 0
+        self.next_offset: int = 0
+        self.batches: int = 0
         self._producers: dict[int, _ProducerState] = {}
         self._manners = manners
 

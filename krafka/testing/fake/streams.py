@@ -11,18 +11,18 @@ from anyio.lowlevel import checkpoint
 DEFAULT_CAPACITY = 1 << 20
 
 
-class _Pipe:
+class Pipe:
     """One direction: bytes that were sent and not yet received, `capacity` of them at most."""
 
     __slots__ = ("_changed", "capacity", "chunks", "ended", "gone", "reset", "size")
 
     def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
+        self.capacity: int = capacity
         self.chunks: deque[memoryview] = deque()
-        self.size = 0
-        self.ended = False
-        self.reset = False
-        self.gone = False
+        self.size: int = 0
+        self.ended: bool = False
+        self.reset: bool = False
+        self.gone: bool = False
         self._changed = anyio.Event()
 
     def notify(self) -> None:
@@ -40,7 +40,7 @@ class MemoryStream(ByteStream):
     raises `BrokenResourceError`, as a reset connection does.
     """
 
-    def __init__(self, incoming: _Pipe, outgoing: _Pipe) -> None:
+    def __init__(self, incoming: Pipe, outgoing: Pipe) -> None:
         self._incoming = incoming
         self._outgoing = outgoing
         self._closed = False
@@ -61,7 +61,7 @@ class MemoryStream(ByteStream):
             await pipe.wait()
 
     @staticmethod
-    def _take(pipe: _Pipe, max_bytes: int) -> bytes:
+    def _take(pipe: Pipe, max_bytes: int) -> bytes:
         chunk = pipe.chunks.popleft()
         if len(chunk) > max_bytes:
             pipe.chunks.appendleft(chunk[max_bytes:])
@@ -120,5 +120,5 @@ class MemoryStream(ByteStream):
 
 def pair(capacity: int = DEFAULT_CAPACITY) -> tuple[MemoryStream, MemoryStream]:
     """Both ends of a new connection; each direction holds up to `capacity` bytes that nobody received yet."""
-    there, back = _Pipe(capacity), _Pipe(capacity)
+    there, back = Pipe(capacity), Pipe(capacity)
     return MemoryStream(back, there), MemoryStream(there, back)

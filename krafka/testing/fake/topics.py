@@ -32,13 +32,13 @@ class FakePartition:
     __slots__ = ("leader_epoch", "leader_id", "log", "number", "replicas", "told_epoch", "told_leader")
 
     def __init__(self, number: int, replicas: Sequence[int], log: PartitionLog) -> None:
-        self.number = number
-        self.replicas = tuple(replicas)
-        self.log = log
-        self.leader_id = self.replicas[0]
-        self.leader_epoch = 0
-        self.told_leader = self.leader_id
-        self.told_epoch = 0
+        self.number: int = number
+        self.replicas: tuple[int, ...] = tuple(replicas)
+        self.log: PartitionLog = log
+        self.leader_id: int = self.replicas[0]
+        self.leader_epoch: int = 0
+        self.told_leader: int = self.leader_id
+        self.told_epoch: int = 0
 
     def elect(self, leader_id: int) -> None:
         """Have another broker lead, or nobody (`NO_LEADER`), under a new leader epoch."""
