@@ -13,7 +13,7 @@ from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from krafka._io.bulk import BulkSend
 from krafka._io.engine import Engine
-from krafka._speedups.append import Delivery, SendResult
+from krafka._speedups.append import Delivery, SendResult, for_raising
 from krafka.config import ProducerConfig
 from krafka.errors import (
     BufferFullError,
@@ -319,13 +319,15 @@ class Producer(AsyncContextManagerMixin):
         """Send many records in order and return when each has its outcome: ``send_many(topic, values)`` or
         ``send_many(records)``, of any iterable or async iterable, taken only as fast as the buffer has room.
 
-        A record that fails, fails alone; the `SendResult` has one outcome for each, in order. Once the producer fails
-        or is closed it takes no more: every record left of a sequence is refused, of another iterable the next one,
-        and that is not read any further. Raises only what the iterable raises, and cancellation; records taken before
-        that are delivered all the same.
+        A record that fails, fails alone; the `SendResult` has one outcome for each, in order. A producer that fails or
+        is closed meanwhile takes no more: every record left of a sequence is refused, of another iterable the next
+        one, and that is not read any further. Raises only the error of a producer that had failed or was closed before,
+        what the iterable raises, and cancellation; records taken before that are delivered all the same.
         """
         engine = self._opened()
         await checkpoint()
+        if engine.failure is not None:
+            raise for_raising(engine.failure)
         bulk = BulkSend(engine)
         if isinstance(topic_or_records, str):
             if values is None:
