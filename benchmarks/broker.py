@@ -36,6 +36,7 @@ class Topics:
     """Makes, counts and deletes topics, through librdkafka's admin client."""
 
     def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
         self._admin = AdminClient({"bootstrap.servers": bootstrap})
 
     @contextmanager
@@ -60,6 +61,8 @@ class Topics:
             else:
                 return
             time.sleep(POLL_INTERVAL)
+            # librdkafka may keep "no leaders" as its answer for a topic it asked about too early.
+            self._admin = AdminClient({"bootstrap.servers": self._bootstrap})
 
     def records_in(self, name: str, partitions: int) -> int:
         """How many records a topic holds that was new: its end offsets added up."""
