@@ -486,11 +486,6 @@ cdef class Appender:
         partition.pending.append(batch)
         self.on_sealed(partition)
 
-    def bytes_to_wait_for(self, PartitionBuffer partition, Py_ssize_t record_size):
-        """Return how much memory a record that found none should be granted."""
-        hint = SMALLEST_BUFFER if partition is None else partition.capacity_hint
-        return min(max(record_size, min(hint, self.records_limit)), self.buffer_memory)
-
     cdef ProducerBatch open_batch(
         self, PartitionBuffer partition, Py_ssize_t needed, double entered, Py_ssize_t* grant
     ):
