@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from krafka.testing.errors import KafkaClusterError
+from krafka.testing.errors import KafkaClusterError, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +30,10 @@ MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 NONE = 0
 UNKNOWN_TOPIC_OR_PARTITION = 3
 LEADER_NOT_AVAILABLE = 5
+REQUEST_TIMED_OUT = 7
 TOPIC_ALREADY_EXISTS = 36
+INVALID_REPLICATION_FACTOR = 38
+NOT_CONTROLLER = 41
 ERROR_NAMES = {
     3: "UNKNOWN_TOPIC_OR_PARTITION",
     5: "LEADER_NOT_AVAILABLE",
@@ -184,7 +187,7 @@ class AdminConnection:
     def create_topic(
         self, name: str, partitions: int, replication: int, config: Mapping[str, str], timeout: float
     ) -> None:
-        """Create one topic; -1 for either number takes the broker's default. Raises KafkaClusterError."""
+        """Create one topic; -1 for either number takes the broker's default. Raises RefusedError."""
         settings = b"".join(encode_string(key) + encode_string(value) for key, value in config.items())
         body = struct.pack(">i", 1) + encode_string(name) + struct.pack(">ihi", partitions, replication, 0)
         body += struct.pack(">i", len(config)) + settings
@@ -195,12 +198,13 @@ class AdminConnection:
             code = response.int16()
             reason = response.string()
             if code != NONE:
-                raise KafkaClusterError(
-                    f"topic {name!r} was not created: {error_name(code)}" + (f": {reason}" if reason else "")
+                raise RefusedError(
+                    f"topic {name!r} was not created: {error_name(code)}" + (f": {reason}" if reason else ""),
+                    code,
                 )
 
     def delete_topic(self, name: str, timeout: float) -> None:
-        """Delete one topic. Raises KafkaClusterError."""
+        """Delete one topic. Raises RefusedError."""
         body = encode_strings([name]) + struct.pack(">i", int(timeout * 1000))
         response = self.call(API_DELETE_TOPICS, body)
         response.int32()  # throttle time
@@ -208,7 +212,7 @@ class AdminConnection:
             response.string()
             code = response.int16()
             if code != NONE:
-                raise KafkaClusterError(f"topic {name!r} was not deleted: {error_name(code)}")
+                raise RefusedError(f"topic {name!r} was not deleted: {error_name(code)}", code)
 
     def end_offsets(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         """Return the high watermarks of partitions this broker leads. Raises KafkaClusterError."""

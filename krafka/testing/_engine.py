@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from krafka.testing import _startup
-from krafka.testing._admin import NONE, AdminConnection, ClusterState, PartitionState, TopicState, error_name
+from krafka.testing._admin import NONE, AdminConnection, ClusterState
 from krafka.testing._distribution import DEFAULT_VERSION, load_distribution
-from krafka.testing._ports import free_ports
+from krafka.testing._ports import ClaimedPorts
 from krafka.testing._process import BrokerProcess, Watchdog
 from krafka.testing._properties import (
     CONTROLLER_LISTENER,
@@ -23,15 +23,17 @@ from krafka.testing._properties import (
     TLS_LISTENER,
     NodeAddress,
     broker_properties,
+    default_replication,
     render_properties,
     tls_properties,
 )
 from krafka.testing._reader import READ_UNCOMMITTED, ConsumedRecord, read_records
 from krafka.testing._tls import TlsFiles, make_tls_files
+from krafka.testing._topics import Topics
 from krafka.testing.errors import KafkaClusterError, PortInUseError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -41,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 PORT_ATTEMPTS = 3
 POLL_SECONDS = 0.03
-REQUEST_TIMEOUT = 10.0
+PROBE_TIMEOUT = 5.0
 BIND_FAILURE = "Address already in use"
 LOG_TAIL_LINES = 40
 # Since Kafka 4.3, and before.
@@ -62,7 +64,7 @@ class ClusterOptions:
     format_arguments: Sequence[str] = ()
     java_options: Sequence[str] = _startup.SMALL_JVM
     log_level: str = "warn"
-    start_timeout: float = 60.0
+    start_timeout: float = 120.0
     stop_timeout: float = 2.0
 
     def __post_init__(self) -> None:
@@ -102,7 +104,9 @@ class SyncKafkaCluster:
         self._tls_files: TlsFiles | None = None
         self._nodes: tuple[NodeAddress, ...] = ()
         self._brokers: dict[int, BrokerProcess] = {}
+        self._claim: ClaimedPorts | None = None
         self._distribution: KafkaDistribution | None = None
+        self._topics = Topics(self._live_ports, default_replication(options.brokers), self._pause)
         self.kept_logs: Path | None = None
 
     # -- life ------------------------------------------------------------------------------------------------
@@ -146,6 +150,7 @@ class SyncKafkaCluster:
             if failed and self._brokers:
                 self._keep_logs()
         finally:
+            self._release_ports()
             if self._watchdog is not None:
                 self._watchdog.close()
                 self._watchdog = None
@@ -164,6 +169,11 @@ class SyncKafkaCluster:
         finally:
             for broker in brokers:
                 broker.kill()
+
+    def _release_ports(self) -> None:
+        if self._claim is not None:
+            self._claim.release()
+            self._claim = None
 
     def _keep_logs(self) -> None:
         self.kept_logs = Path(tempfile.mkdtemp(prefix="krafka-cluster-logs-"))
@@ -199,7 +209,9 @@ class SyncKafkaCluster:
             raise KafkaClusterError("the cluster has no folder")
         options = self.options
         names = (*options.protocols, CONTROLLER_LISTENER)
-        ports = iter(free_ports(options.brokers * len(names)))
+        self._release_ports()
+        self._claim = ClaimedPorts(options.brokers * len(names))
+        ports = iter(self._claim.ports)
         self._nodes = tuple(
             NodeAddress(node_id, {name: next(ports) for name in names})
             for node_id in range(1, options.brokers + 1)
@@ -243,22 +255,28 @@ class SyncKafkaCluster:
 
         Raises KafkaClusterError after ``start_timeout``, or as soon as a broker that was started has ended.
         """
-        started = [node_id for node_id, broker in self._brokers.items() if broker.responsive]
+        started = list(self._live_ports())
         deadline = time.monotonic() + self.options.start_timeout
-        waiting = list(started)
-        while waiting:
-            self._check_running(started)
-            state = self._probe(waiting[0])
-            if state is not None and set(started) <= state.brokers.keys():
-                waiting.pop(0)
-                continue
+        # One pass over all has to go well: while the others start, a broker may be thrown out once more.
+        while (missing := self._first_missing(started)) is not None:
+            node_id, known = missing
             if time.monotonic() > deadline:
-                known = "no answer" if state is None else f"it knows brokers {sorted(state.brokers)}"
                 raise KafkaClusterError(
-                    f"broker {waiting[0]} was not ready within {self.options.start_timeout:g} s ({known}); "
-                    f"its log ends:\n{self._tail(waiting[0])}"
+                    f"broker {node_id} was not ready within {self.options.start_timeout:g} s ({known}); "
+                    f"its log ends:\n{self._tail(node_id)}"
                 )
             self._pause()
+
+    def _first_missing(self, started: Sequence[int]) -> tuple[int, str] | None:
+        """Return the first broker that does not see all of ``started``, and what it sees instead."""
+        self._check_running(started)
+        for node_id in started:
+            state = self._probe(node_id)
+            if state is None:
+                return node_id, "no answer"
+            if not set(started) <= state.brokers.keys():
+                return node_id, f"it knows brokers {sorted(state.brokers)}"
+        return None
 
     def _check_running(self, started: Sequence[int]) -> None:
         for node_id in started:
@@ -271,7 +289,7 @@ class SyncKafkaCluster:
 
     def _probe(self, node_id: int) -> ClusterState | None:
         try:
-            with AdminConnection(self._port(node_id), 2.0) as connection:
+            with AdminConnection(self._port(node_id), PROBE_TIMEOUT) as connection:
                 if connection.api_versions_error() != NONE:
                     return None
                 return connection.metadata()
@@ -319,6 +337,11 @@ class SyncKafkaCluster:
     def _port(self, node_id: int) -> int:
         return self._nodes[node_id - 1].ports[INTERNAL_LISTENER]
 
+    def _live_ports(self) -> dict[int, int]:
+        return {
+            node_id: self._port(node_id) for node_id, broker in self._brokers.items() if broker.responsive
+        }
+
     def broker(self, node_id: int) -> BrokerProcess:
         """Return one broker's process. Raises KafkaClusterError for a number the cluster does not have."""
         if node_id not in self._brokers:
@@ -362,50 +385,23 @@ class SyncKafkaCluster:
     def create_topic(
         self, name: str, partitions: int = -1, replication: int = -1, config: Mapping[str, str] | None = None
     ) -> None:
-        with self._connection(f"creating topic {name!r}") as connection:
-            connection.create_topic(name, partitions, replication, config or {}, REQUEST_TIMEOUT)
-        self._wait_for_topic(name, lambda state: state.has_all_leaders, "have a leader for every partition")
-        # A broker is told of a leadership before it takes it up: until then it refuses the first records.
-        self.end_offsets(name)
+        self._topics.create(name, partitions, replication, config or {})
 
     def delete_topic(self, name: str, *, wait: bool = True) -> None:
         """Delete a topic; unless ``wait`` is False, return when every broker has forgotten it."""
-        with self._connection(f"deleting topic {name!r}") as connection:
-            connection.delete_topic(name, REQUEST_TIMEOUT)
-        if wait:
-            self._wait_for_topic(name, lambda state: state.error != NONE, "be gone")
+        self._topics.delete(name, wait=wait)
 
     def leaders(self, topic: str) -> dict[int, int]:
         """Return each partition's leader, -1 where there is none now."""
-        return {partition: state.leader for partition, state in self._partitions(topic).items()}
+        return {number: state.leader for number, state in self._topics.partitions(topic).items()}
 
     def in_sync_replicas(self, topic: str) -> dict[int, tuple[int, ...]]:
         """Return the in-sync replicas of each partition."""
-        return {partition: state.isr for partition, state in self._partitions(topic).items()}
+        return {number: state.isr for number, state in self._topics.partitions(topic).items()}
 
     def end_offsets(self, topic: str) -> dict[int, int]:
         """Return each partition's high watermark, asked of its leader."""
-        deadline = time.monotonic() + REQUEST_TIMEOUT
-        while True:
-            try:
-                return self._end_offsets_now(topic)
-            except (KafkaClusterError, OSError) as error:
-                # A leader may have moved between the two questions.
-                if time.monotonic() > deadline:
-                    raise KafkaClusterError(f"no end offsets of topic {topic!r}: {error}") from error
-            self._pause()
-
-    def _end_offsets_now(self, topic: str) -> dict[int, int]:
-        by_leader: dict[int, list[int]] = {}
-        for partition, leader in self.leaders(topic).items():
-            if leader < 0:
-                raise KafkaClusterError(f"partition {partition} has no leader")
-            by_leader.setdefault(leader, []).append(partition)
-        offsets: dict[int, int] = {}
-        for leader, partitions in by_leader.items():
-            with AdminConnection(self._port(leader), REQUEST_TIMEOUT) as connection:
-                offsets |= connection.end_offsets(topic, partitions)
-        return dict(sorted(offsets.items()))
+        return self._topics.end_offsets(topic)
 
     def read(
         self,
@@ -441,52 +437,6 @@ class SyncKafkaCluster:
     def data_folder(self, node_id: int) -> Path:
         """Return where one broker keeps its logs."""
         return self.broker(node_id).log_path.parent / "data"
-
-    def _partitions(self, topic: str) -> dict[int, PartitionState]:
-        with self._connection(f"asking for topic {topic!r}") as connection:
-            state = connection.metadata([topic]).topics[topic]
-        if state.error != NONE:
-            raise KafkaClusterError(f"topic {topic!r}: {error_name(state.error)}")
-        return dict(sorted(state.partitions.items()))
-
-    def _wait_for_topic(self, name: str, condition: Callable[[TopicState], bool], wanted: str) -> None:
-        """Wait until every broker that can answer says so: any of them may be a client's first."""
-        waiting = [node_id for node_id, broker in self._brokers.items() if broker.responsive]
-        deadline = time.monotonic() + REQUEST_TIMEOUT
-        while waiting:
-            with (
-                contextlib.suppress(OSError),
-                AdminConnection(self._port(waiting[0]), REQUEST_TIMEOUT) as connection,
-            ):
-                if condition(connection.metadata([name]).topics[name]):
-                    waiting.pop(0)
-                    continue
-            if time.monotonic() > deadline:
-                raise KafkaClusterError(
-                    f"topic {name!r} was to {wanted}, but does not on broker {waiting[0]} "
-                    f"after {REQUEST_TIMEOUT:g} s"
-                )
-            self._pause()
-
-    @contextlib.contextmanager
-    def _connection(self, purpose: str) -> Iterator[AdminConnection]:
-        """Connect to the first broker that runs, is not paused and accepts; a lost connection is our error."""
-        last: OSError | None = None
-        for node_id, broker in self._brokers.items():
-            if not broker.responsive:
-                continue
-            try:
-                connection = AdminConnection(self._port(node_id), REQUEST_TIMEOUT)
-            except OSError as error:
-                last = error
-                continue
-            with connection:
-                try:
-                    yield connection
-                except OSError as error:
-                    raise KafkaClusterError(f"{purpose} failed on broker {node_id}: {error}") from error
-            return
-        raise KafkaClusterError(f"{purpose} failed: no broker of the cluster takes connections") from last
 
 
 def dump_segments(distribution: KafkaDistribution, segments: Sequence[Path]) -> str:

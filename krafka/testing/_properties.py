@@ -22,6 +22,11 @@ class NodeAddress:
     ports: Mapping[str, int]
 
 
+def default_replication(brokers: int) -> int:
+    """Return how many replicas a topic of a cluster of so many brokers gets unless told otherwise."""
+    return min(3, brokers)
+
+
 def broker_properties(
     node: NodeAddress,
     nodes: tuple[NodeAddress, ...],
@@ -34,7 +39,7 @@ def broker_properties(
 
     ``protocols`` gives the security protocol of every listener but the controllers'.
     """
-    replication = min(3, len(nodes))
+    replication = default_replication(len(nodes))
     in_sync = max(1, replication - 1)
     listeners = [f"{name}://127.0.0.1:{node.ports[name]}" for name in (*protocols, CONTROLLER_LISTENER)]
     protocol_map = {**protocols, CONTROLLER_LISTENER: "PLAINTEXT"}

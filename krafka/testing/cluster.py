@@ -75,7 +75,7 @@ class KafkaCluster:
         format_arguments: Sequence[str] = (),
         java_options: Sequence[str] = _startup.SMALL_JVM,
         log_level: str = "warn",
-        start_timeout: float = 60.0,
+        start_timeout: float = 120.0,
         stop_timeout: float = 2.0,
     ) -> None:
         options = ClusterOptions(

@@ -23,3 +23,11 @@ class MissingExtraError(ImportError):
 
 class PortInUseError(KafkaClusterError):
     """A broker found one of its ports taken by somebody else between choosing it and binding it."""
+
+
+class RefusedError(KafkaClusterError):
+    """A broker refused what was asked of it, with one of Kafka's error codes."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code

@@ -9,6 +9,8 @@ from confluent_kafka import Producer
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+SECONDS = 90.0
+"""How long anything may take on a machine that has other things to do."""
 Header = tuple[str, bytes | None]
 
 
@@ -34,9 +36,12 @@ def produce(
         "message.max.bytes": 2_000_000,
         "linger.ms": 1,
         "log_level": 0,
+        # By default it gives a record up after five minutes, a test not before a broker that is slow to answer.
+        "message.timeout.ms": int(SECONDS * 1000),
     }
     producer = Producer({"bootstrap.servers": bootstrap, **options, **settings})
     for key, value, headers in records:
         producer.produce(topic, value, key, partition, headers=list(headers), on_delivery=delivered)
-    assert producer.flush(30) == 0
+    left = producer.flush(SECONDS + 5)
     assert not failures, failures[0]
+    assert left == 0

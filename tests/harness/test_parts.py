@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from krafka.testing import KafkaCluster, KafkaClusterError, MissingExtraError
+from krafka.testing import KafkaCluster, KafkaClusterError, MissingExtraError, _ports
 from krafka.testing._admin import AdminConnection
 from krafka.testing._distribution import cache_folder, load_distribution
-from krafka.testing._ports import ephemeral_start, free_ports
+from krafka.testing._ports import LOWEST_PORT, ClaimedPorts, ephemeral_start
 from krafka.testing._properties import NodeAddress, broker_properties, render_properties
 from krafka.testing._startup import new_id
 from krafka.testing.cluster import KafkaCluster as _Cluster
@@ -72,13 +72,34 @@ def test_three_nodes_replicate_and_one_does_not() -> None:
 
 
 def test_ports_are_free_distinct_and_not_the_systems_to_give() -> None:
-    ports = free_ports(20)
-    assert len(set(ports)) == 20
-    assert all(port < ephemeral_start() for port in ports)
-    with socket.socket() as taker:
-        taker.bind(("127.0.0.1", ports[0]))
-        taker.listen()
-        assert ports[0] not in free_ports(200)
+    claim = ClaimedPorts(20)
+    assert len(set(claim.ports)) == 20
+    assert all(LOWEST_PORT <= port < ephemeral_start() for port in claim.ports)
+    claim.release()
+
+
+def pick_only(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
+    monkeypatch.setattr(_ports.random.SystemRandom, "randrange", lambda *_args: port)
+
+
+def test_a_port_somebody_listens_on_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taker:
+        pick_only(monkeypatch, taker.getsockname()[1])
+        with pytest.raises(KafkaClusterError, match="found 0 of 1 free loopback ports"):
+            ClaimedPorts(1)
+
+
+def test_a_port_is_its_clusters_own_while_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a broker's is that was killed: what another cluster took then, it could not come back to."""
+    claim = ClaimedPorts(1)
+    pick_only(monkeypatch, claim.ports[0])
+    with pytest.raises(KafkaClusterError, match="found 0 of 1 free loopback ports"):
+        ClaimedPorts(1)
+    with socket.create_server(("127.0.0.1", claim.ports[0])):
+        claim.release()
+    again = ClaimedPorts(1)
+    assert again.ports == claim.ports
+    again.release()
 
 
 def test_ids_are_what_kafka_takes() -> None:
