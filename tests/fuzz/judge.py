@@ -1,0 +1,284 @@
+"""One spoilt response through the path of a received one, and whether all that must hold did."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
+from random import Random
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from krafka._state.framing import FrameReader
+from krafka._state.pipeline import RequestPipeline
+from krafka._wire.frames import decode_message, encode_message
+from krafka.errors import ProtocolError
+
+from .corpus import CORRELATION_ID, Specimen, corpus
+from .mutator import mutated, stream_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from krafka._wire.schema import Response
+
+MAX_FRAME_BYTES = 100 * 1024 * 1024
+
+# An object costs more than its bytes on the wire: the cheapest element of an array of structs takes 8 bytes there and
+# 200 here. What is fixed is the error, its text and the frame's own buffer.
+MEMORY_FACTOR = 48
+MEMORY_FIXED = 12_000
+
+# A thread's own time, so other processes do not count.
+SECONDS_FIXED = 0.002
+SECONDS_A_BYTE = 2e-6
+
+LONGEST_TEXT = 500
+CASES_AHEAD = 200
+
+REFUSALS = (
+    "announced a response of",
+    "answered with correlation id",
+    "while no request was open",
+    "no room for its correlation id",
+    "bytes are left over after the message",
+    " elements of at least ",
+    " announces ",
+    "the header needs ",
+    " tag ",
+    " of its ",
+    " needs ",
+    " is null before offset ",
+    " has the length ",
+    " longer than Kafka's ",
+    " is not UTF-8",
+    " more than 32 bits ",
+)
+"""What tells the kinds of refusal apart in their texts; the first that fits counts."""
+
+
+class Case(NamedTuple):
+    """One spoilt response: what it was made from, and the pieces in which it arrives."""
+
+    seed: int
+    number: int
+    specimen: Specimen
+    chunks: list[bytes]
+
+    @property
+    def size(self) -> int:
+        """Bytes that arrive."""
+        return sum(map(len, self.chunks))
+
+    def __str__(self) -> str:
+        name = f"{self.specimen.response.__name__} v{self.specimen.version}"
+        return f"response {self.number} of seed {self.seed}: {name}, {self.size} bytes"
+
+
+class FoundError(AssertionError):
+    """Something that must not happen, with the case in which it did."""
+
+
+@dataclass
+class Tally:
+    """What came of a number of cases."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    refusals: Counter[str] = field(default_factory=Counter)
+    responses: Counter[str] = field(default_factory=Counter)
+    findings: list[str] = field(default_factory=list)
+    most_memory: tuple[float, str] = (0.0, "")
+    """Bytes allocated at most for each byte received, beyond the fixed part."""
+    slowest: tuple[float, str] = (0.0, "")
+    """Seconds of one thread."""
+    rss_bytes: int = 0
+    """The most a process that examined them had in memory."""
+
+    def add(self, other: Tally) -> None:
+        """Take in what came of other cases."""
+        self.outcomes += other.outcomes
+        self.refusals += other.refusals
+        self.responses += other.responses
+        self.findings += other.findings
+        self.most_memory = max(self.most_memory, other.most_memory)
+        self.slowest = max(self.slowest, other.slowest)
+        self.rss_bytes = max(self.rss_bytes, other.rss_bytes)
+
+
+def case_of(seed: int, number: int) -> Case:
+    """The case of that number, always the same."""
+    random = Random((seed << 40) + number)
+    specimens = corpus()
+    specimen = specimens[number % len(specimens)]
+    if random.random() < 0.5:
+        other = specimens[(number + random.randint(-12, 12)) % len(specimens)]
+    else:
+        other = random.choice(specimens)
+    return Case(seed, number, specimen, stream_of(random, mutated(random, specimen.frame, other.frame)))
+
+
+def receive(case: Case, pipeline: RequestPipeline, frames: FrameReader) -> Response | None:
+    """What a connection does with the bytes; None while the response is not whole."""
+    response = None
+    for chunk in case.chunks:
+        for frame in frames.feed(chunk):
+            response = pipeline.match(frame)[1]
+    return response
+
+
+def waiting_for(specimen: Specimen) -> RequestPipeline:
+    """A pipeline with one request on its way, which the specimen would answer."""
+    pipeline = RequestPipeline("krafka", "broker 1 at kafka:9092", CORRELATION_ID)
+    pipeline.queue(
+        _request(specimen), specimen.version, _ignore, expects_response=True, timeout=30.0, deadline=30.0
+    )
+    pipeline.take_chunk()
+    return pipeline
+
+
+_requests: dict[type[Any], Any] = {}
+
+
+def _request(specimen: Specimen) -> Any:
+    request = _requests.get(specimen.request)
+    if request is None:
+        request = _requests[specimen.request] = specimen.request()
+    return request
+
+
+def _ignore(_outcome: object, _now: float) -> None:
+    return None
+
+
+def examine(
+    case: Case,
+    tally: Tally,
+    receive: Callable[[Case, RequestPipeline, FrameReader], Response | None] = receive,
+) -> None:
+    """Have one case received, and note what came of it. Raises `FoundError`.
+
+    Memory is watched while tracemalloc runs.
+    """
+    pipeline = waiting_for(case.specimen)
+    frames = FrameReader(MAX_FRAME_BYTES, "broker 1 at kafka:9092")
+    response = refusal = None
+    memory_before = _watch_memory()
+    began = time.thread_time()
+    try:
+        response = receive(case, pipeline, frames)
+    except ProtocolError as error:
+        refusal = error
+    except Exception as error:
+        raise FoundError(f"{case}: {type(error).__name__} instead of ProtocolError: {error}") from error
+    seconds = time.thread_time() - began
+    _check_memory(case, memory_before, tally)
+    _check_time(case, seconds, tally, receive)
+    tally.responses[case.specimen.response.__name__] += 1
+    if refusal is not None:
+        tally.outcomes["refused"] += 1
+        _check_refusal(case, refusal, pipeline, tally)
+    elif response is None:
+        tally.outcomes["incomplete"] += 1
+        if frames.held_bytes > case.size or pipeline.in_flight != 1:
+            raise FoundError(f"{case}: {frames.held_bytes} bytes are held")
+    else:
+        tally.outcomes["decoded"] += 1
+        _check_round_trip(case, response)
+
+
+def _watch_memory() -> int:
+    if not tracemalloc.is_tracing():
+        return -1
+    tracemalloc.reset_peak()
+    return tracemalloc.get_traced_memory()[0]
+
+
+def _check_memory(case: Case, before: int, tally: Tally) -> None:
+    if before < 0:
+        return
+    peak = tracemalloc.get_traced_memory()[1] - before
+    if peak > MEMORY_FACTOR * case.size + MEMORY_FIXED:
+        raise FoundError(f"{case}: {peak} bytes were allocated for it")
+    proportion = (peak - MEMORY_FIXED) / case.size
+    if proportion > tally.most_memory[0]:
+        tally.most_memory = (proportion, str(case))
+
+
+def _check_time(
+    case: Case,
+    seconds: float,
+    tally: Tally,
+    receive: Callable[[Case, RequestPipeline, FrameReader], Response | None],
+) -> None:
+    allowed = SECONDS_FIXED + SECONDS_A_BYTE * case.size
+    attempts = 5
+    while seconds > allowed and attempts:
+        # Once may be chance: a collection of garbage, a page fault.
+        attempts -= 1
+        pipeline, frames = waiting_for(case.specimen), FrameReader(MAX_FRAME_BYTES, "broker")
+        began = time.thread_time()
+        with suppress(ProtocolError):
+            receive(case, pipeline, frames)
+        seconds = min(seconds, time.thread_time() - began)
+    if seconds > allowed:
+        raise FoundError(f"{case}: it took {seconds:.3f} s")
+    if seconds > tally.slowest[0]:
+        tally.slowest = (seconds, str(case))
+
+
+def _check_refusal(case: Case, refusal: ProtocolError, pipeline: RequestPipeline, tally: Tally) -> None:
+    text = str(refusal)
+    if not 10 < len(text) <= LONGEST_TEXT:
+        raise FoundError(f"{case}: refused with a text of {len(text)} characters: {text[:200]!r}")
+    kind = next((kind for kind in REFUSALS if kind in text), None)
+    if kind is None:
+        raise FoundError(f"{case}: refused in words nobody expects: {text}")
+    tally.refusals[kind] += 1
+    if pipeline.in_flight + pipeline.answered != 1:
+        raise FoundError(f"{case}: the request is gone without an answer")
+
+
+def _check_round_trip(case: Case, response: Response) -> None:
+    version = case.specimen.version
+    if type(response) is not case.specimen.response:
+        raise FoundError(f"{case}: decoded as {type(response).__name__}")
+    try:
+        encoded = b"".join(encode_message(response, version))
+        again = decode_message(case.specimen.response, version, encoded)
+    except Exception as error:
+        raise FoundError(f"{case}: what was decoded cannot be sent: {error}") from error
+    if again != response:
+        raise FoundError(f"{case}: decoded, encoded and decoded again it is different")
+
+
+def run(
+    seed: int, numbers: Iterable[int], *, begin: Callable[[Case], object] = id, most_findings: int = 5
+) -> Tally:
+    """Examine the cases of these numbers, watching memory; ends after so many findings.
+
+    `begin` is called with each case before anything else looks at it.
+    """
+    tally = Tally()
+    ahead = iter(numbers)
+    while len(tally.findings) < most_findings:
+        # Made ahead of time, because whatever is allocated while memory is watched takes much longer.
+        cases = [case_of(seed, number) for number in islice(ahead, CASES_AHEAD)]
+        if not cases:
+            break
+        tracemalloc.start()
+        try:
+            for case in cases:
+                begin(case)
+                _examine_or_note(case, tally)
+        finally:
+            tracemalloc.stop()
+    return tally
+
+
+def _examine_or_note(case: Case, tally: Tally) -> None:
+    try:
+        examine(case, tally)
+    except FoundError as finding:
+        tally.findings.append(str(finding))
