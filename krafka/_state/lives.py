@@ -198,12 +198,16 @@ class ProducerState(State):
 PRODUCER_LIFE = (
     Step((), ProducerState.NEW, "The constructor has checked every option."),
     Step((ProducerState.NEW,), ProducerState.OPEN, "Its `async with` block is entered."),
-    Step((ProducerState.OPEN,), ProducerState.CLOSING, "`close()` is called, or the block is left."),
+    Step(
+        (ProducerState.OPEN,),
+        ProducerState.CLOSING,
+        "`close()` is called, or the block is left, as it also is when a background task fails by a bug.",
+    ),
     Step(
         (ProducerState.CLOSING,),
         ProducerState.CLOSED,
-        "Every record has its outcome. Or the time for that is over: `close(timeout=...)`, or `close_timeout` after an "
-        "exception; what is left fails with `ProducerClosedError`.",
+        "Every record has its outcome. Or the time for that is over: the `timeout` of `close()`, `close_timeout` after "
+        "an exception, none after a bug. What is left fails with `ProducerClosedError`, or `ProducerCrashedError`.",
     ),
     Step(
         (ProducerState.OPEN, ProducerState.CLOSING),
@@ -211,12 +215,6 @@ PRODUCER_LIFE = (
         "A broker's answer or refusal shows that nothing this producer sends can succeed.",
     ),
     Step((ProducerState.FAILED,), ProducerState.CLOSED, "`close()` is called, or the block is left."),
-    Step(
-        (ProducerState.OPEN,),
-        ProducerState.CLOSED,
-        "A background task fails by a bug, which cancels the block (`ProducerCrashedError`); or the block is left by "
-        "an exception and `close_timeout` is 0.",
-    ),
 )
 
 
