@@ -237,7 +237,12 @@ async def test_versions_are_negotiated_as_kafka_does() -> None:
         assert {api.api_key: (api.min_version, api.max_version) for api in served.api_keys} == {
             0: (3, 7),
             3: (0, 13),
+            10: (0, 6),
             18: (0, 2),
+            24: (0, 3),
+            25: (0, 4),
+            26: (0, 5),
+            28: (0, 5),
         }
         # What is not offered ends the connection.
         with pytest.raises(anyio.EndOfStream):

@@ -21,6 +21,9 @@ _HEADER = struct.Struct(">qiibIhiqqqhii")
 _LENGTH_COVERS_FROM = 12
 _CRC_COVERS_FROM = 21
 _MAGIC = 2
+_ATTRIBUTES_LOW = 22
+_PRODUCER = struct.Struct(">qh")
+_PRODUCER_AT = 43
 _CODEC_MASK = 0x07
 _TRANSACTIONAL = 0x10
 _CONTROL = 0x20
@@ -61,6 +64,14 @@ class Batch(NamedTuple):
     producer_epoch: int
     base_sequence: int
     records: tuple[BatchRecord, ...]
+
+
+def transactional_producer(data: bytes) -> tuple[int, int] | None:
+    """The producer id and epoch in the header of a transactional batch, None for any other."""
+    if len(data) < _HEADER.size or not data[_ATTRIBUTES_LOW] & _TRANSACTIONAL:
+        return None
+    producer_id, epoch = _PRODUCER.unpack_from(data, _PRODUCER_AT)
+    return producer_id, epoch
 
 
 def read_batch(data: bytes) -> Batch:

@@ -13,6 +13,7 @@ from krafka.testing.fake.apis import HANDLERS
 from krafka.testing.fake.apis.api_versions import API_KEY as API_VERSIONS_KEY
 from krafka.testing.fake.apis.api_versions import refuse_version
 from krafka.testing.fake.apis.handler import Call, ConnectionDroppedError
+from krafka.testing.fake.pace import Pace
 from krafka.testing.fake.requests import ReceivedRequest
 from krafka.testing.fake.streams import MemoryStream
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from krafka._wire.schema import Request, Response
     from krafka.testing.fake.cluster import FakeCluster
     from krafka.testing.fake.faults import Fault
+    from krafka.testing.fake.topics import Picture
 
 MOST_REQUEST_BYTES = 100 << 20
 """Kafka's default of `socket.request.max.bytes`."""
@@ -36,9 +38,10 @@ _CORRELATION_ID = slice(4, 8)
 class _Connection:
     """One connection, and what was received on it and not taken up yet."""
 
-    def __init__(self, stream: ByteStream, number: int) -> None:
+    def __init__(self, stream: ByteStream, number: int, limit: int) -> None:
         self.stream = stream
         self.number = number
+        self._limit = limit
         self.scope = anyio.CancelScope()
         self.received = bytearray()
 
@@ -47,11 +50,11 @@ class _Connection:
         data = bytes(self.received)
         if isinstance(self.stream, MemoryStream):
             data += self.stream.unread()
-        return sum(1 for _ in _frame_ends(data))
+        return sum(1 for _ in _frame_ends(data, self._limit))
 
     def take(self) -> bytes | None:
         """The next whole request, without its size; None while it is not whole."""
-        end = next(_frame_ends(self.received), None)
+        end = next(_frame_ends(self.received, self._limit), None)
         if end is None:
             return None
         frame = bytes(self.received[_SIZE_BYTES:end])
@@ -59,12 +62,12 @@ class _Connection:
         return frame
 
 
-def _frame_ends(data: bytes | bytearray) -> Iterator[int]:
+def _frame_ends(data: bytes | bytearray, limit: int) -> Iterator[int]:
     """Where each whole frame ends. Raises `ConnectionDroppedError` at a size that no request may have."""
     end = 0
     while len(data) - end >= _SIZE_BYTES:
         size = int.from_bytes(data[end : end + _SIZE_BYTES], "big", signed=True)
-        if not 0 <= size <= MOST_REQUEST_BYTES:
+        if not 0 <= size <= limit:
             raise ConnectionDroppedError(f"a request of {size} bytes was announced")
         end += _SIZE_BYTES + size
         if end > len(data):
@@ -85,6 +88,8 @@ class FakeBroker:
         """Connections it took, since it was made."""
         self._cluster = cluster
         self._open: dict[_Connection, None] = {}
+        self.pace = Pace()
+        self.picture: Picture | None = None
         self._going = anyio.Event()
         self._going.set()
 
@@ -120,7 +125,7 @@ class FakeBroker:
     async def serve(self, stream: ByteStream) -> None:
         """The life of one connection; ends when either side closes it."""
         self.connects += 1
-        connection = _Connection(stream, self._cluster.next_connection())
+        connection = _Connection(stream, self._cluster.next_connection(), self._cluster.max_request_size)
         with connection.scope:
             self._open[connection] = None
             self._cluster.notify()
@@ -140,9 +145,22 @@ class FakeBroker:
         while True:
             await self._going.wait()
             while (frame := connection.take()) is None:
-                connection.received += await connection.stream.receive()
+                await self._receive(connection)
                 await self._going.wait()
             await self._serve_one(connection.stream, frame, connection.number)
+
+    async def _receive(self, connection: _Connection) -> None:
+        size, delay = self.pace.next_read(connection.number)
+        if not size:
+            await self.pace.changed.wait()
+            return
+        if delay:
+            await anyio.sleep(delay)
+        data = b""
+        with self.pace.reading():
+            data = await connection.stream.receive(size)
+        self.pace.took(connection.number, len(data))
+        connection.received += data
 
     async def _serve_one(self, stream: ByteStream, frame: bytes, number: int) -> None:
         api_key, version, correlation_id = peek_request(frame)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from contextlib import asynccontextmanager
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio import AsyncContextManagerMixin
@@ -14,29 +15,32 @@ from anyio.lowlevel import checkpoint
 from krafka._wire.api import APIS
 from krafka.errors import ConnectionFailedError
 from krafka.testing.fake.apis import HANDLERS
-from krafka.testing.fake.broker import FakeBroker
+from krafka.testing.fake.apis.api_versions import NEWEST_TRANSACTION_VERSION
+from krafka.testing.fake.broker import MOST_REQUEST_BYTES, FakeBroker
+from krafka.testing.fake.coordinators import Coordinators, KeyType
 from krafka.testing.fake.faults import Fault, FaultScript
 from krafka.testing.fake.listener import Listener
 from krafka.testing.fake.log import Manners
 from krafka.testing.fake.streams import DEFAULT_CAPACITY, pair
-from krafka.testing.fake.topics import NO_LEADER, FakeTopic, is_legal_name, topic_config
+from krafka.testing.fake.topic_table import TopicTable
+from krafka.testing.fake.topics import NO_LEADER, Picture
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
     from typing import Unpack
 
     from anyio.abc import ByteStream, TaskGroup
 
     from krafka.testing.fake.faults import FaultOptions
-    from krafka.testing.fake.log import FakeRecord
+    from krafka.testing.fake.groups import FakeGroup
     from krafka.testing.fake.requests import ReceivedRequest
-    from krafka.testing.fake.topics import FakePartition
+    from krafka.testing.fake.transactions import FakeTransaction
 
 _PORT = 9092
 _FIRST_PRODUCER_ID = 1000
 
 
-class FakeCluster(AsyncContextManagerMixin):
+class FakeCluster(TopicTable, AsyncContextManagerMixin):
     """Brokers that speak Kafka's protocol over streams in memory, and do whatever a test asks of them.
 
     .. code-block:: python
@@ -49,10 +53,11 @@ class FakeCluster(AsyncContextManagerMixin):
             (record,) = cluster.log("orders")
             assert cluster.requests["Produce"] >= 1
 
-    It serves ApiVersions, Metadata, InitProducerId and Produce as Kafka 4 does: batches are decoded and checked,
-    records of idempotent producers held to their sequences and epochs, leaders and replicas heeded. APIs it does
-    not serve it does not advertise. It needs no thread, no other clock than the event loop's, which may be trio's
-    `MockClock`, and nothing but krafka.
+    It serves what a producer asks for, transactions included, as Kafka 4 does: batches are decoded and checked,
+    records of idempotent producers held to their sequences and epochs, transactions to their states, leaders,
+    replicas, coordinators and the topics' settings heeded. APIs it does not serve it does not advertise. It needs no
+    thread, no other clock for what takes time than the event loop's, which may be trio's `MockClock`, and nothing
+    but krafka.
 
     :param brokers: how many; they are numbered from 1.
     :param ports: also listen on ports of 127.0.0.1, so that other clients, in other processes, can connect. Those
@@ -67,6 +72,13 @@ class FakeCluster(AsyncContextManagerMixin):
         UNKNOWN_PRODUCER_ID unless that starts with sequence 0, as Kafka did before KIP-360.
     :param answers_old_duplicates: whether batches that were appended so long ago that their offsets are forgotten
         are answered with DUPLICATE_SEQUENCE_NUMBER instead of OUT_OF_ORDER_SEQUENCE_NUMBER.
+    :param transaction_version: the transactions it tells clients to make: 2 (KIP-890), 1, or 0 for a Kafka that tells
+        nothing of it. It serves all of them.
+    :param transaction_max_timeout: seconds; a producer that asks for more is refused.
+    :param topic_defaults: settings of topics, where `create_topic` is given none.
+    :param max_request_size: bytes; who announces a larger request loses the connection (`socket.request.max.bytes`).
+    :param wall_clock: seconds since 1970, for the broker's time in topics with `LogAppendTime` and to judge the
+        timestamps of records by; `time.time` unless given.
     :param capacity: bytes a connection in memory holds in each direction before its sender waits.
     :param random: the source of topic ids; the same each time unless given.
 
@@ -85,13 +97,30 @@ class FakeCluster(AsyncContextManagerMixin):
         leader_hints: bool = True,
         refuses_unknown_producers: bool = False,
         answers_old_duplicates: bool = False,
+        transaction_version: int = NEWEST_TRANSACTION_VERSION,
+        transaction_max_timeout: float = 900.0,
+        topic_defaults: Mapping[str, str] | None = None,
+        max_request_size: int = MOST_REQUEST_BYTES,
+        wall_clock: Callable[[], float] = time.time,
         capacity: int = DEFAULT_CAPACITY,
         random: Random | None = None,
     ) -> None:
         if brokers < 1:
             raise ValueError(f"a cluster has at least 1 broker, got {brokers}")
+        if not 0 <= transaction_version <= NEWEST_TRANSACTION_VERSION:
+            raise ValueError(
+                f"transaction_version is 0 to {NEWEST_TRANSACTION_VERSION}, got {transaction_version}"
+            )
+        super().__init__(
+            default_partitions=default_partitions,
+            replication=min(replication or brokers, brokers),
+            manners=Manners(refuses_unknown_producers, answers_old_duplicates),
+            defaults=topic_defaults,
+            random=random or Random(0),  # noqa: S311 - makes names, guards nothing
+        )
         self.auto_create_topics = auto_create_topics
-        self.default_partitions = default_partitions
+        self.transaction_version = transaction_version
+        self.max_request_size = max_request_size
         self.leader_hints = leader_hints
         self.cluster_id = "fake-cluster"
         self.brokers: dict[int, FakeBroker] = {
@@ -104,22 +133,20 @@ class FakeCluster(AsyncContextManagerMixin):
         """Host, port and rack that each broker tells clients."""
         self.told_brokers: dict[int, tuple[str, int, str | None]] = dict(self.addresses)
         """The brokers that Metadata tells now."""
-        self.topics: dict[str, FakeTopic] = {}
-        """The topics by name."""
         self.requests: Counter[str] = Counter()
         """How many requests came, by Kafka's name of the API."""
         self.received: list[ReceivedRequest] = []
         """The requests themselves, in the order they came."""
         self.script: FaultScript = FaultScript()
         self.api_ranges: dict[int, tuple[int, int]] = _ranges(api_versions or {})
-        self._replication = min(replication or brokers, brokers)
-        self._manners = Manners(refuses_unknown_producers, answers_old_duplicates)
+        self.coordinators = Coordinators(
+            self, version=transaction_version, max_timeout=transaction_max_timeout
+        )
+        self._wall_clock = wall_clock
         self._capacity = capacity
         self._ports = ports
-        self._random = random or Random(0)  # noqa: S311 - makes names, guards nothing
         self._next_producer_id = _FIRST_PRODUCER_ID
         self._connections = 0
-        self._changed = anyio.Event()
         self._task_group: TaskGroup | None = None
         self._listeners: dict[int, Listener] = {}
 
@@ -183,70 +210,7 @@ class FakeCluster(AsyncContextManagerMixin):
             raise RuntimeError("the cluster listens only inside its `async with` block")
         await self._task_group.start(listener.run)
 
-    # -- topics ---------------------------------------------------------------------------------------------------
-
-    def create_topic(
-        self,
-        name: str,
-        partitions: int | None = None,
-        *,
-        config: Mapping[str, str] | None = None,
-    ) -> None:
-        """Create a topic, by default with `default_partitions`; the brokers lead its partitions in turn.
-
-        Of the topic settings it heeds `cleanup.policy`, `max.message.bytes`, `message.timestamp.type` and
-        `min.insync.replicas`. Raises ValueError.
-        """
-        if not is_legal_name(name):
-            raise ValueError(f"{name!r} is no legal name of a topic")
-        if name in self.topics:
-            raise ValueError(f"there is a topic {name!r} already")
-        topic_id = self._random.getrandbits(128).to_bytes(16, "big")
-        self.topics[name] = FakeTopic(name, topic_id, topic_config(config), [])
-        self.add_partitions(name, self.default_partitions if partitions is None else partitions)
-
-    def add_partitions(self, topic: str, count: int) -> None:
-        """Let a topic grow to `count` partitions."""
-        self._topic(topic).add_partitions(
-            count,
-            list(self.brokers),
-            per_partition=self._replication,
-            manners=self._manners,
-        )
-        for partition in self._topic(topic).partitions:
-            if not (partition.leader_id == NO_LEADER or self.brokers[partition.leader_id].is_up):
-                self._elect_any(partition)
-                partition.tell()
-        self.notify()
-
-    def delete_topic(self, name: str) -> None:
-        """Delete a topic and its records; one created later under the name has another id."""
-        del self.topics[self._topic(name).name]
-        self.notify()
-
-    def log(self, topic: str, partition: int | None = None) -> list[FakeRecord]:
-        """The records of a partition in order of their offsets, or of a topic, partition by partition."""
-        if partition is not None:
-            return list(self._partition(topic, partition).log.records)
-        return [record for each in self._topic(topic).partitions for record in each.log.records]
-
-    def forget_producers(self, topic: str, partition: int) -> None:
-        """Have a partition forget every producer, as Kafka does after `producer.id.expiration.ms`."""
-        self._partition(topic, partition).log.forget_producers()
-
-    def delete_records(self, topic: str, partition: int, before_offset: int) -> None:
-        """Delete the records below an offset, as retention does: the log starts there now."""
-        self._partition(topic, partition).log.delete_before(before_offset)
-
-    def topic_by_id(self, topic_id: bytes) -> FakeTopic | None:
-        """The topic with this id, if there is one."""
-        return next((topic for topic in self.topics.values() if topic.topic_id == topic_id), None)
-
     # -- leaders and brokers --------------------------------------------------------------------------------------
-
-    def leader(self, topic: str, partition: int) -> int:
-        """The number of the broker that leads a partition now, -1 for none."""
-        return self._partition(topic, partition).leader_id
 
     def move_leader(self, topic: str, partition: int, to: int, *, propagate: bool = True) -> None:
         """Have another broker lead a partition, or with -1 none.
@@ -259,10 +223,12 @@ class FakeCluster(AsyncContextManagerMixin):
         moved.elect(to)
         if propagate:
             moved.tell()
+        self.coordinators.brokers_changed()
         self.notify()
 
     def propagate(self) -> None:
-        """Let Metadata tell the present brokers and leaders."""
+        """Let Metadata tell the present brokers and leaders, and FindCoordinator the present coordinators."""
+        self.coordinators.propagate()
         self.told_brokers = {
             node_id: self.addresses[node_id] for node_id, broker in self.brokers.items() if broker.is_up
         }
@@ -283,6 +249,7 @@ class FakeCluster(AsyncContextManagerMixin):
             for partition in topic.partitions:
                 if partition.leader_id == node_id:
                     self._elect_any(partition)
+        self.coordinators.brokers_changed()
         if propagate:
             self.propagate()
 
@@ -296,6 +263,7 @@ class FakeCluster(AsyncContextManagerMixin):
             for partition in topic.partitions:
                 if partition.leader_id == NO_LEADER:
                     self._elect_any(partition)
+        self.coordinators.brokers_changed()
         if propagate:
             self.propagate()
 
@@ -306,15 +274,112 @@ class FakeCluster(AsyncContextManagerMixin):
     def resume_broker(self, node_id: int) -> None:
         """Let a paused broker go on where it stopped."""
         self.brokers[node_id].resume()
+        self.coordinators.brokers_changed()
+
+    def freeze_metadata(self, node_id: int | None = None) -> None:
+        """Have a broker, or all of them, go on telling the brokers, topics and leaders that it tells now.
+
+        The others tell what changes, so a client that asks one after the other is given an older picture after a
+        newer one.
+        """
+        for broker in self._chosen(node_id):
+            broker.picture = Picture.of(self.told_brokers, self.topics)
+
+    def thaw_metadata(self, node_id: int | None = None) -> None:
+        """End `freeze_metadata`, for a broker or for all of them."""
+        for broker in self._chosen(node_id):
+            broker.picture = None
+
+    def picture(self, node_id: int) -> Picture:
+        """What a broker's Metadata tell now."""
+        return self.brokers[node_id].picture or Picture(self.told_brokers, self.topics)
+
+    def read_slowly(
+        self, node_id: int | None = None, *, chunk_size: int = 1024, delay: float = 0.0, after: int = 0
+    ) -> None:
+        """Have a broker, or all, read at most `chunk_size` bytes at a time, and wait `delay` seconds before each.
+
+        It begins once so many more bytes as `after` says were read from a connection at the usual pace.
+        """
+        for broker in self._chosen(node_id):
+            broker.pace.slow_down(chunk_size, delay, after)
+
+    def stop_reading(self, node_id: int | None = None, *, after: int = 0) -> None:
+        """Have a broker, or all, read nothing more from any connection once it read `after` more bytes from it.
+
+        Requests that it has whole by then are answered. What clients send fills the connection's buffers until their
+        own sending has to wait.
+        """
+        for broker in self._chosen(node_id):
+            broker.pace.stop(after)
+
+    def read_normally(self, node_id: int | None = None) -> None:
+        """End `read_slowly` and `stop_reading`, for a broker or for all of them."""
+        for broker in self._chosen(node_id):
+            broker.pace.restore()
+
+    def _chosen(self, node_id: int | None) -> list[FakeBroker]:
+        return list(self.brokers.values()) if node_id is None else [self.brokers[node_id]]
 
     def drop_connections(self, node_id: int | None = None) -> None:
         """Close every connection of a broker, or of all; new ones are taken at once."""
-        for broker in self.brokers.values() if node_id is None else [self.brokers[node_id]]:
+        for broker in self._chosen(node_id):
             broker.drop_connections()
 
-    def _elect_any(self, partition: FakePartition) -> None:
-        up = [node_id for node_id in partition.replicas if self.brokers[node_id].is_up]
-        partition.elect(up[0] if up else NO_LEADER)
+    # -- transactions and groups ----------------------------------------------------------------------------------
+
+    @property
+    def transactions(self) -> Mapping[str, FakeTransaction]:
+        """What is known of each transactional id."""
+        return self.coordinators.table.by_id
+
+    def coordinator(self, key: str, *, group: bool = False) -> int:
+        """The number of the broker that coordinates a transactional id, or a group; -1 for none."""
+        return self.coordinators.find(KeyType.GROUP if group else KeyType.TRANSACTION, key)
+
+    def move_coordinator(self, key: str, to: int, *, group: bool = False, propagate: bool = True) -> None:
+        """Have another broker coordinate a transactional id, or a group. Transactions and offsets go with it.
+
+        The old one answers NOT_COORDINATOR. Without `propagate` FindCoordinator goes on telling the one it told before
+        until `propagate()` is called.
+        """
+        if to not in self.brokers:
+            raise ValueError(f"there is no broker {to}, only {sorted(self.brokers)}")
+        self.coordinators.move(KeyType.GROUP if group else KeyType.TRANSACTION, key, to)
+        if propagate:
+            self.coordinators.propagate()
+        self.notify()
+
+    def hold_markers(self) -> None:
+        """Keep transactions that are ended from being completed, until `release_markers`.
+
+        Until then their records are not committed, and who goes on to the next transaction is answered
+        CONCURRENT_TRANSACTIONS.
+        """
+        self.coordinators.holds_markers = True
+
+    def release_markers(self) -> None:
+        """Complete what `hold_markers` held."""
+        self.coordinators.holds_markers = False
+        self.coordinators.table.complete_all()
+        self.notify()
+
+    def set_group(self, group: str, *, generation: int, members: Mapping[str, str | None]) -> None:
+        """Have a consumer group be in a generation, with members by id and their `group.instance.id` or None.
+
+        TxnOffsetCommit from anybody else is refused with UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID or ILLEGAL_GENERATION;
+        who names no member and no generation is not checked.
+        """
+        self.coordinators.group(group).describe(generation, members)
+
+    def committed_offsets(self, group: str) -> dict[tuple[str, int], int]:
+        """The offsets that are committed for a group, by topic and partition."""
+        return {name: each.offset for name, each in self.coordinators.group(group).offsets.items()}
+
+    @property
+    def groups(self) -> Mapping[str, FakeGroup]:
+        """The groups that offsets were committed for, with all that was committed."""
+        return self.coordinators.groups
 
     # -- faults and observation -----------------------------------------------------------------------------------
 
@@ -333,12 +398,6 @@ class FakeCluster(AsyncContextManagerMixin):
         else:
             self.script.remove(fault)
 
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Return once something that happens in the cluster makes `condition()` true."""
-        await checkpoint()
-        while not condition():
-            await self._changed.wait()
-
     # -- for the brokers ------------------------------------------------------------------------------------------
 
     def note(self, request: ReceivedRequest) -> None:
@@ -347,10 +406,16 @@ class FakeCluster(AsyncContextManagerMixin):
         self.received.append(request)
         self.notify()
 
-    def notify(self) -> None:
-        """Have `until` look again."""
-        self._changed.set()
-        self._changed = anyio.Event()
+    def now_ms(self) -> int:
+        """The brokers' time, in milliseconds since 1970."""
+        return int(self._wall_clock() * 1000)
+
+    def run_in_background(self, task: Callable[[], Coroutine[Any, Any, None]], name: str) -> bool:
+        """Run a task until the cluster's block ends; False outside of it."""
+        if self._task_group is None:
+            return False
+        self._task_group.start_soon(task, name=name)
+        return True
 
     def next_connection(self) -> int:
         """A number for a new connection."""
@@ -361,18 +426,6 @@ class FakeCluster(AsyncContextManagerMixin):
         """A producer id that nobody has, and its first epoch."""
         self._next_producer_id += 1
         return self._next_producer_id, 0
-
-    def _topic(self, name: str) -> FakeTopic:
-        topic = self.topics.get(name)
-        if topic is None:
-            raise ValueError(f"there is no topic {name!r}, only {sorted(self.topics)}")
-        return topic
-
-    def _partition(self, topic: str, number: int) -> FakePartition:
-        partitions = self._topic(topic).partitions
-        if not 0 <= number < len(partitions):
-            raise ValueError(f"topic {topic!r} has no partition {number}, only 0 to {len(partitions) - 1}")
-        return partitions[number]
 
 
 def _ranges(changes: Mapping[str, tuple[int, int] | None]) -> dict[int, tuple[int, int]]:

@@ -1,6 +1,6 @@
 """One partition's log, and what the partition remembers of each producer that wrote to it.
 
-The checks are those of Kafka 4's `ProducerStateManager` and `ProducerAppendInfo` for producers without transactions.
+The checks are those of Kafka 4's `ProducerStateManager` and `ProducerAppendInfo`.
 One log stands for all replicas: a record once appended is never lost, whoever leads.
 """
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from krafka.errors import (
     DuplicateSequenceNumberError,
     InvalidProducerEpochError,
+    InvalidTxnStateError,
     OutOfOrderSequenceNumberError,
     UnknownProducerIdError,
 )
@@ -44,6 +45,24 @@ class FakeRecord(NamedTuple):
     sequence: int
     batch: int
     compression: str
+    transactional: bool = False
+
+
+class FakeMarker(NamedTuple):
+    """The end of a transaction in a partition: a control record, at an offset of its own, that no consumer is given."""
+
+    topic: str
+    partition: int
+    offset: int
+    producer_id: int
+    producer_epoch: int
+    commit: bool
+
+
+class _Aborted(NamedTuple):
+    producer_id: int
+    first_offset: int
+    marker_offset: int
 
 
 class Appended(NamedTuple):
@@ -60,11 +79,12 @@ class _Remembered(NamedTuple):
 
 
 class _ProducerState:
-    __slots__ = ("batches", "epoch", "last_sequence")
+    __slots__ = ("batches", "epoch", "last_sequence", "transaction_start")
 
-    def __init__(self, epoch: int) -> None:
+    def __init__(self, epoch: int, transaction_start: int | None = None) -> None:
         self.epoch = epoch
         self.last_sequence = -1
+        self.transaction_start = transaction_start
         self.batches: deque[_Remembered] = deque(maxlen=BATCHES_REMEMBERED)
 
 
@@ -87,25 +107,77 @@ class PartitionLog:
         self.topic = topic
         self.partition = partition
         self.records: list[FakeRecord] = []
+        self.markers: list[FakeMarker] = []
         self.start_offset: int = 0
         self.next_offset: int = 0
         self.batches: int = 0
         self._producers: dict[int, _ProducerState] = {}
+        self._aborted: list[_Aborted] = []
         self._manners = manners
 
-    def append(self, batch: Batch, *, append_time: int | None = None) -> Appended:
+    @property
+    def last_stable_offset(self) -> int:
+        """The offset below which every transaction has ended; `read_committed` reads no further."""
+        open_since = [
+            state.transaction_start
+            for state in self._producers.values()
+            if state.transaction_start is not None
+        ]
+        return min(open_since, default=self.next_offset)
+
+    def committed(self) -> list[FakeRecord]:
+        """The records that a consumer with `isolation.level=read_committed` is given."""
+        stable = self.last_stable_offset
+        return [
+            record
+            for record in self.records
+            if record.offset < stable and not (record.transactional and self._was_aborted(record))
+        ]
+
+    def _was_aborted(self, record: FakeRecord) -> bool:
+        return any(
+            aborted.producer_id == record.producer_id
+            and aborted.first_offset <= record.offset < aborted.marker_offset
+            for aborted in self._aborted
+        )
+
+    def is_in_transaction(self, producer: tuple[int, int]) -> bool:
+        """Whether a producer with this id and epoch has a transaction open here."""
+        state = self._producers.get(producer[0])
+        return state is not None and state.transaction_start is not None and state.epoch == producer[1]
+
+    def end_transaction(self, producer: tuple[int, int], *, commit: bool) -> None:
+        """Append a transaction's marker; its epoch is the producer's from now on."""
+        producer_id, epoch = producer
+        state = self._producers.get(producer_id)
+        if state is not None and state.transaction_start is not None and not commit:
+            self._aborted.append(_Aborted(producer_id, state.transaction_start, self.next_offset))
+        if state is None or state.epoch != epoch:
+            state = self._producers[producer_id] = _ProducerState(epoch)
+        state.transaction_start = None
+        self.markers.append(
+            FakeMarker(self.topic, self.partition, self.next_offset, producer_id, epoch, commit)
+        )
+        self.next_offset += 1
+
+    def append(self, batch: Batch, *, append_time: int | None = None, is_known: bool = False) -> Appended:
         """Append a batch unless it is there already. Raises `BatchRefusedError`.
 
-        `append_time` replaces the records' own timestamps (`message.timestamp.type=LogAppendTime`).
+        `append_time` replaces the records' own timestamps (`message.timestamp.type=LogAppendTime`). `is_known` says
+        that the producer's state is certain to be here, because each of its transactions has an epoch of its own
+        (KIP-890): it begins with sequence 0 then.
         """
         if batch.producer_id >= 0:
             last_sequence = (batch.base_sequence + len(batch.records) - 1) % SEQUENCES
             state = self._producers.get(batch.producer_id)
             if state is not None and (known := _find(state, batch, last_sequence)) is not None:
                 return Appended(known.base_offset, is_duplicate=True)
-            self._check(state, batch)
+            self._check(state, batch, is_known=is_known)
             if state is None or state.epoch != batch.producer_epoch:
-                state = self._producers[batch.producer_id] = _ProducerState(batch.producer_epoch)
+                started = None if state is None else state.transaction_start
+                state = self._producers[batch.producer_id] = _ProducerState(batch.producer_epoch, started)
+            if batch.is_transactional and state.transaction_start is None:
+                state.transaction_start = self.next_offset
             state.last_sequence = last_sequence
             state.batches.append(_Remembered(batch.base_sequence, last_sequence, self.next_offset))
         base_offset = self.next_offset
@@ -124,23 +196,36 @@ class PartitionLog:
                     sequence=(batch.base_sequence + index) % SEQUENCES if batch.producer_id >= 0 else -1,
                     batch=self.batches,
                     compression=batch.codec.value,
+                    transactional=batch.is_transactional,
                 )
             )
         self.next_offset += len(batch.records)
         self.batches += 1
         return Appended(base_offset, is_duplicate=False)
 
-    def _check(self, state: _ProducerState | None, batch: Batch) -> None:
+    def _check(self, state: _ProducerState | None, batch: Batch, *, is_known: bool) -> None:
         who = f"producer {batch.producer_id} epoch {batch.producer_epoch} at {self.topic}-{self.partition}"
+        if state is not None and batch.producer_epoch < state.epoch:
+            raise BatchRefusedError(
+                InvalidProducerEpochError, f"{who}: the epoch is older than {state.epoch}, the present one"
+            )
+        if is_known and batch.base_sequence != 0 and not (state and state.batches):
+            raise BatchRefusedError(
+                OutOfOrderSequenceNumberError,
+                f"{who}: its first sequence in this transaction is 0, not {batch.base_sequence}",
+            )
+        self._check_sequence(state, batch, who)
+        if state is not None and state.transaction_start is not None and not batch.is_transactional:
+            raise BatchRefusedError(
+                InvalidTxnStateError, f"{who}: its transaction is open, and the batch is no part of it"
+            )
+
+    def _check_sequence(self, state: _ProducerState | None, batch: Batch, who: str) -> None:
         if state is None:
             # It may begin with any sequence: its records may have been deleted, and its state with them.
             if self._manners.refuses_unknown_producers and batch.base_sequence != 0:
                 raise BatchRefusedError(UnknownProducerIdError, f"{who}: nothing is known of this producer")
             return
-        if batch.producer_epoch < state.epoch:
-            raise BatchRefusedError(
-                InvalidProducerEpochError, f"{who}: the epoch is older than {state.epoch}, the present one"
-            )
         if batch.producer_epoch > state.epoch:
             if batch.base_sequence != 0:
                 raise BatchRefusedError(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from krafka.testing.fake.log import PartitionLog
 
@@ -20,6 +21,8 @@ _LEGAL_NAME = re.compile(r"[a-zA-Z0-9._-]+")
 DEFAULT_CONFIG = {
     "cleanup.policy": "delete",
     "max.message.bytes": str(1024 * 1024 + 12),
+    "message.timestamp.after.max.ms": str(60 * 60 * 1000),
+    "message.timestamp.before.max.ms": str(2**63 - 1),
     "message.timestamp.type": "CreateTime",
     "min.insync.replicas": "1",
 }
@@ -73,6 +76,14 @@ class FakeTopic:
         return int(self.config["max.message.bytes"])
 
     @property
+    def timestamp_bounds(self) -> tuple[int, int]:
+        """How many milliseconds before and after the broker's time a record's own may be (KIP-937)."""
+        return (
+            int(self.config["message.timestamp.before.max.ms"]),
+            int(self.config["message.timestamp.after.max.ms"]),
+        )
+
+    @property
     def min_in_sync_replicas(self) -> int:
         """Replicas that have to be there for acks=all."""
         return int(self.config["min.insync.replicas"])
@@ -93,12 +104,42 @@ class FakeTopic:
             self.partitions.append(FakePartition(number, placed, log))
 
 
-def topic_config(config: Mapping[str, str] | None) -> dict[str, str]:
-    """The whole configuration of a topic. Raises ValueError for a setting the fake does not heed."""
-    unknown = sorted(set(config or {}) - set(DEFAULT_CONFIG))
-    if unknown:
-        raise ValueError(f"a fake topic has no setting {unknown[0]!r}, only {sorted(DEFAULT_CONFIG)}")
-    return {**DEFAULT_CONFIG, **(config or {})}
+class Picture(NamedTuple):
+    """What Metadata tell: brokers by number, with host, port and rack, and topics by name."""
+
+    brokers: Mapping[int, tuple[str, int, str | None]]
+    topics: Mapping[str, FakeTopic]
+
+    @classmethod
+    def of(
+        cls, brokers: Mapping[int, tuple[str, int, str | None]], topics: Mapping[str, FakeTopic]
+    ) -> Picture:
+        """A picture that stays as it is, whatever becomes of the brokers, topics and leaders."""
+        frozen = {
+            name: replace(topic, partitions=[copy(partition) for partition in topic.partitions])
+            for name, topic in topics.items()
+        }
+        return cls(dict(brokers), frozen)
+
+    def find(self, name: str | None, topic_id: bytes) -> FakeTopic | None:
+        """A topic that is told, by its name if it has one, or else by its id."""
+        if name:
+            topic = self.topics.get(name)
+        else:
+            topic = next((each for each in self.topics.values() if each.topic_id == topic_id), None)
+        return topic if topic is not None and topic.is_told else None
+
+
+def topic_config(
+    config: Mapping[str, str] | None, defaults: Mapping[str, str] = DEFAULT_CONFIG
+) -> dict[str, str]:
+    """The whole configuration of a topic. Raises ValueError for a setting the fake does not heed, or its value."""
+    for name, value in (config or {}).items():
+        if name not in DEFAULT_CONFIG:
+            raise ValueError(f"a fake topic has no setting {name!r}, only {sorted(DEFAULT_CONFIG)}")
+        if DEFAULT_CONFIG[name].isdigit() and not value.isdigit():
+            raise ValueError(f"the topic setting {name!r} is a number, not {value!r}")
+    return {**defaults, **(config or {})}
 
 
 def is_legal_name(name: str) -> bool:

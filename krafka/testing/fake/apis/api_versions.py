@@ -1,10 +1,15 @@
-"""ApiVersions: which APIs this cluster speaks, in which versions."""
+"""ApiVersions: which APIs this cluster speaks in which versions, and which transactions (KIP-584, KIP-890)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from krafka._wire.api_versions import ApiVersionsResponse, ApiVersionsResponseVersion
+from krafka._wire.api_versions import (
+    ApiVersionsResponse,
+    ApiVersionsResponseFinalizedFeatureKey,
+    ApiVersionsResponseSupportedFeatureKey,
+    ApiVersionsResponseVersion,
+)
 from krafka.testing.fake.apis.handler import ApiHandler, Call, no_places
 
 if TYPE_CHECKING:
@@ -14,13 +19,37 @@ if TYPE_CHECKING:
 
 API_KEY = 18
 UNSUPPORTED_VERSION = 35
+NEWEST_TRANSACTION_VERSION = 2
+_FEATURES_FROM = 3
+_TRANSACTIONS = "transaction.version"
 
 
 def _answer(call: Call, _body: ApiVersionsRequest) -> ApiVersionsResponse:
     fault = call.strike.code_for()
-    return ApiVersionsResponse(
+    response = ApiVersionsResponse(
         error_code=fault.error_code if fault else 0, api_keys=_listed(call.cluster.api_ranges)
     )
+    if call.request.version >= _FEATURES_FROM:
+        _tell_features(response, call.cluster.transaction_version)
+    return response
+
+
+def _tell_features(response: ApiVersionsResponse, transaction_version: int) -> None:
+    response.supported_features = [
+        ApiVersionsResponseSupportedFeatureKey(
+            name=_TRANSACTIONS, min_version=0, max_version=NEWEST_TRANSACTION_VERSION
+        )
+    ]
+    response.finalized_features_epoch = 0
+    if transaction_version:
+        # A feature at level 0 is not listed.
+        response.finalized_features = [
+            ApiVersionsResponseFinalizedFeatureKey(
+                name=_TRANSACTIONS,
+                max_version_level=transaction_version,
+                min_version_level=transaction_version,
+            )
+        ]
 
 
 def refuse_version(ranges: Mapping[int, tuple[int, int]]) -> ApiVersionsResponse:

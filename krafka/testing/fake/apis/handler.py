@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from krafka.errors import InvalidProducerEpochError, ProducerFencedError
 from krafka.testing.fake.faults import WHOLE
+from krafka.testing.fake.transactions import CoordinatorRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,3 +53,23 @@ class ApiHandler(NamedTuple):
 def no_places(_cluster: FakeCluster, _body: object) -> list[Place]:
     """For requests that name no topic: a fault's code is for the answer as a whole."""
     return [WHOLE]
+
+
+def whole_code(call: Call, act: Callable[[], None], *, fenced_since: int) -> int:
+    """Do what a request that names no topic asks for, and give the error code of the answer."""
+    fault = call.strike.code_for()
+    if fault is not None and not fault.after_append:
+        return fault.error_code
+    code = 0
+    try:
+        act()
+    except CoordinatorRefusedError as refusal:
+        code = fenced_code(refusal, call, since=fenced_since)
+    return code if fault is None else fault.error_code
+
+
+def fenced_code(refusal: CoordinatorRefusedError, call: Call, *, since: int) -> int:
+    """The code a refusal has in the request's version: only from `since` on there is PRODUCER_FENCED (KIP-588)."""
+    if refusal.error is ProducerFencedError and call.request.version < since:
+        return InvalidProducerEpochError.code or 0
+    return refusal.code

@@ -16,26 +16,27 @@ from krafka._wire.produce import (
 from krafka.compression import Compression
 from krafka.errors import (
     FencedLeaderEpochError,
-    InvalidRecordError,
     InvalidRequiredAcksError,
-    InvalidTxnStateError,
-    MessageTooLargeError,
     NotEnoughReplicasError,
     NotLeaderOrFollowerError,
+    TransactionalIdAuthorizationFailedError,
     UnknownTopicIdError,
     UnknownTopicOrPartitionError,
     UnsupportedCompressionTypeError,
 )
 from krafka.testing.fake.apis.handler import ApiHandler, Call, ConnectionDroppedError
-from krafka.testing.fake.batches import BatchRefusedError, read_batch
+from krafka.testing.fake.batches import BatchRefusedError, read_batch, transactional_producer
+from krafka.testing.fake.limits import check_records, check_size
+from krafka.testing.fake.verification import verify_records
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from krafka._wire.produce import (
         ProduceRequest,
         ProduceRequestPartitionData,
         ProduceRequestTopicData,
     )
-    from krafka.testing.fake.batches import Batch
     from krafka.testing.fake.cluster import FakeCluster
     from krafka.testing.fake.faults import Fault, Place
     from krafka.testing.fake.topics import FakePartition, FakeTopic
@@ -43,8 +44,14 @@ if TYPE_CHECKING:
 _BY_ID_FROM = 13
 _ZSTD_FROM = 7
 _LEADERS_TOLD_FROM = 10
+_SECOND_PROTOCOL_FROM = 12
 _LEADER_CODES = frozenset({NotLeaderOrFollowerError.code, FencedLeaderEpochError.code})
 _ALL_REPLICAS = -1
+
+if TYPE_CHECKING:
+    _Answerer = Callable[
+        [Call, ProduceRequest, str, FakeTopic | None, ProduceRequestPartitionData], ProduceResponsePartition
+    ]
 
 
 def _places(cluster: FakeCluster, body: ProduceRequest) -> list[Place]:
@@ -61,7 +68,12 @@ def _name(cluster: FakeCluster, data: ProduceRequestTopicData) -> str:
 
 
 def _answer(call: Call, body: ProduceRequest) -> ProduceResponse | None:
-    response = ProduceResponse(responses=[_topic(call, body, data) for data in body.topic_data])
+    batches = [partition.records or b"" for topic in body.topic_data for partition in topic.partition_data]
+    nameless = body.transactional_id is None and any(
+        transactional_producer(joined_records(each)) for each in batches
+    )
+    one = _nameless if nameless else _partition
+    response = ProduceResponse(responses=[_topic(call, body, data, one) for data in body.topic_data])
     answers = [answer for topic in response.responses for answer in topic.partition_responses]
     if body.acks == 0:
         if any(answer.error_code for answer in answers):
@@ -77,14 +89,24 @@ def _answer(call: Call, body: ProduceRequest) -> ProduceResponse | None:
     return response
 
 
-def _topic(call: Call, body: ProduceRequest, data: ProduceRequestTopicData) -> ProduceResponseTopic:
+def _topic(
+    call: Call, body: ProduceRequest, data: ProduceRequestTopicData, one: _Answerer
+) -> ProduceResponseTopic:
     name = _name(call.cluster, data)
     topic = call.cluster.topics.get(name)
     return ProduceResponseTopic(
         name=data.name,
         topic_id=data.topic_id,
-        partition_responses=[_partition(call, body, name, topic, each) for each in data.partition_data],
+        partition_responses=[one(call, body, name, topic, each) for each in data.partition_data],
     )
+
+
+def _nameless(
+    call: Call, body: ProduceRequest, name: str, topic: FakeTopic | None, data: ProduceRequestPartitionData
+) -> ProduceResponsePartition:
+    del body, name, topic
+    code = TransactionalIdAuthorizationFailedError.code or 0
+    return _refused(call, data.index, code, None, {}, None)
 
 
 def _partition(
@@ -98,7 +120,7 @@ def _partition(
         return _faulty(call, data.index, fault, partition)
     answer = ProduceResponsePartition(index=data.index)
     try:
-        _append(call, body.acks, topic, partition, data, answer)
+        _append(call, body, topic, partition, data, answer)
     except BatchRefusedError as refusal:
         answer = _refused(call, data.index, refusal.code, refusal.message, refusal.record_errors, partition)
     if fault is not None:
@@ -111,57 +133,51 @@ def _partition(
 
 def _append(
     call: Call,
-    acks: int,
+    body: ProduceRequest,
     topic: FakeTopic | None,
     partition: FakePartition | None,
     data: ProduceRequestPartitionData,
     answer: ProduceResponsePartition,
 ) -> None:
+    version = call.request.version
     if topic is None or partition is None:
-        by_id = call.request.version >= _BY_ID_FROM
         raise BatchRefusedError(
-            UnknownTopicIdError if by_id and topic is None else UnknownTopicOrPartitionError,
+            UnknownTopicIdError if version >= _BY_ID_FROM and topic is None else UnknownTopicOrPartitionError,
             f"broker {call.broker_id} knows no {topic.name if topic else 'such topic'}-{data.index}",
         )
     if partition.leader_id != call.broker_id:
         raise BatchRefusedError(
             NotLeaderOrFollowerError, f"broker {call.broker_id} does not lead {topic.name}-{partition.number}"
         )
-    if acks not in (-1, 0, 1):
-        raise BatchRefusedError(InvalidRequiredAcksError, f"acks is {acks}, only -1, 0 and 1 are taken")
-    in_sync = sum(call.cluster.brokers[node_id].is_up for node_id in partition.replicas)
-    if acks == _ALL_REPLICAS and in_sync < topic.min_in_sync_replicas:
-        raise BatchRefusedError(
-            NotEnoughReplicasError,
-            f"{in_sync} replicas are in sync, min.insync.replicas is {topic.min_in_sync_replicas}",
-        )
-    batch = read_batch(joined_records(data.records or b""))
-    _check(call, topic, batch)
-    append_time = int(call.now * 1000) if topic.stamps_append_time else None
-    appended = partition.log.append(batch, append_time=append_time)
+    if body.acks not in (-1, 0, 1):
+        raise BatchRefusedError(InvalidRequiredAcksError, f"acks is {body.acks}, only -1, 0 and 1 are taken")
+    records = joined_records(data.records or b"")
+    producer = transactional_producer(records)
+    if producer is not None and body.transactional_id is not None:
+        verify_records(call, body.transactional_id, producer, partition.log)
+    if body.acks == _ALL_REPLICAS:
+        _check_replicas(call, topic, partition)
+    check_size(topic, records)
+    batch = read_batch(records)
+    if batch.codec is Compression.ZSTD and version < _ZSTD_FROM:
+        raise BatchRefusedError(UnsupportedCompressionTypeError, f"zstd needs Produce version {_ZSTD_FROM}")
+    now_ms = call.cluster.now_ms()
+    check_records(topic, batch, now_ms)
+    append_time = now_ms if topic.stamps_append_time else None
+    is_known = batch.is_transactional and version >= _SECOND_PROTOCOL_FROM
+    appended = partition.log.append(batch, append_time=append_time, is_known=is_known)
     answer.base_offset = appended.base_offset
     answer.log_append_time_ms = -1 if append_time is None else append_time
     answer.log_start_offset = partition.log.start_offset
 
 
-def _check(call: Call, topic: FakeTopic, batch: Batch) -> None:
-    if batch.size > topic.max_message_bytes:
+def _check_replicas(call: Call, topic: FakeTopic, partition: FakePartition) -> None:
+    in_sync = sum(call.cluster.brokers[node_id].is_up for node_id in partition.replicas)
+    if in_sync < topic.min_in_sync_replicas:
         raise BatchRefusedError(
-            MessageTooLargeError,
-            f"the batch has {batch.size} bytes, max.message.bytes is {topic.max_message_bytes}",
+            NotEnoughReplicasError,
+            f"{in_sync} replicas are in sync, min.insync.replicas is {topic.min_in_sync_replicas}",
         )
-    if batch.codec is Compression.ZSTD and call.request.version < _ZSTD_FROM:
-        raise BatchRefusedError(UnsupportedCompressionTypeError, f"zstd needs Produce version {_ZSTD_FROM}")
-    if batch.is_transactional:
-        raise BatchRefusedError(InvalidTxnStateError, "no transaction was begun")
-    if topic.is_compacted:
-        keyless = [index for index, record in enumerate(batch.records) if record.key is None]
-        if keyless:
-            raise BatchRefusedError(
-                InvalidRecordError,
-                "One or more records have been rejected",
-                dict.fromkeys(keyless, f"Compacted topic cannot accept record without key in {topic.name}"),
-            )
 
 
 def _faulty(
