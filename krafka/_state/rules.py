@@ -109,7 +109,8 @@ class Number(Enum):
     TAKEN = "in the log"
     KEPT = "kept"
     PARTS = "handed on to the parts"
-    NEW_EPOCH = "a new epoch, if one before it is missing in the log"
+    OUT_OF_ORDER = "a new one under a new epoch, if one before it is missing in the log; else kept"
+    FORGOTTEN = "a new one under a new epoch, if the answer tells where the log starts; else kept"
     GAP = "missing for good: a new epoch for those behind it"
     UNRESOLVED = "in doubt: nothing new until those under way have ended, then a new epoch if it is missing"
     HELD = "kept until the answer comes or the connection ends"
@@ -172,57 +173,57 @@ class Rule:
 
 _ACKNOWLEDGE, _RETRY, _REFRESH, _RENUMBER, _SPLIT, _NAMED, _FAIL, _WAIT = Batch
 _YES, _NO, _MAYBE, _IF_OFFSET, _EARLIER = Written
-_NONE, _TAKEN, _KEPT, _PARTS, _NEW_EPOCH, _GAP, _UNRESOLVED, _HELD = Number
+_NONE, _TAKEN, _KEPT, _PARTS, _OUT_OF_ORDER, _FORGOTTEN, _GAP, _UNRESOLVED, _HELD = Number
 _GOES_ON, _ENDS = Producer
 _CONTINUES, _ABORT, _FATAL = Transaction
 
 # A row a line, each value below those it is compared with; the formatter would put each on a line of its own.
 # fmt: off
 PRODUCE_RULES: tuple[Rule, ...] = (
-    Rule(UnknownServerError,                       _FAIL,         _MAYBE,      _UNRESOLVED,  _GOES_ON,  _ABORT,      "Sender.completeBatch: not a RetriableException; ReplicaManager: any exception without a code"),
-    Rule(CorruptMessageError,                      _RETRY,        _NO,         _KEPT,        _GOES_ON,  _CONTINUES,  "RetriableException; UnifiedLog.analyzeAndValidateRecords"),
-    Rule(UnknownTopicOrPartitionError,             _REFRESH,      _IF_OFFSET,  _KEPT,        _GOES_ON,  _CONTINUES,  "InvalidMetadataException; DelayedProduce.tryComplete"),
-    Rule(LeaderNotAvailableError,                  _REFRESH,      _NO,         _KEPT,        _GOES_ON,  _CONTINUES,  "InvalidMetadataException"),
-    Rule(NotLeaderOrFollowerError,                 _REFRESH,      _IF_OFFSET,  _KEPT,        _GOES_ON,  _CONTINUES,  "InvalidMetadataException; DelayedProduce.tryComplete; KIP-951"),
-    Rule(RequestTimedOutError,                     _RETRY,        _MAYBE,      _KEPT,        _GOES_ON,  _CONTINUES,  "RetriableException; DelayedProduce"),
-    Rule(BrokerNotAvailableError,                  _FAIL,         _NO,         _GAP,         _GOES_ON,  _ABORT,      "Sender.completeBatch: not a RetriableException"),
-    Rule(ReplicaNotAvailableError,                 _REFRESH,      _NO,         _KEPT,        _GOES_ON,  _CONTINUES,  "InvalidMetadataException"),
-    Rule(MessageTooLargeError,                     _SPLIT,        _NO,         _PARTS,       _GOES_ON,  _CONTINUES,  "Sender.completeBatch; RecordAccumulator.splitAndReenqueue"),
-    Rule(NetworkError,                             _REFRESH,      _MAYBE,      _KEPT,        _GOES_ON,  _CONTINUES,  "InvalidMetadataException; no broker is known to answer it"),
-    Rule(CoordinatorLoadInProgressError,           _RETRY,        _NO,         _KEPT,        _GOES_ON,  _CONTINUES,  "RetriableException; AddPartitionsToTxnManager (KIP-890)"),
-    Rule(CoordinatorNotAvailableError,             _RETRY,        _NO,         _KEPT,        _GOES_ON,  _CONTINUES,  "RetriableException; AddPartitionsToTxnManager (KIP-890)"),
-    Rule(NotCoordinatorError,                      _RETRY,        _NO,         _KEPT,        _GOES_ON,  _CONTINUES,  "RetriableException; AddPartitionsToTxnManager (KIP-890)"),
-    Rule(InvalidTopicError,                        _FAIL,         _NO,         _GAP,         _GOES_ON,  _ABORT,      "Sender.completeBatch; ReplicaManager: an internal topic"),
-    Rule(RecordListTooLargeError,                  _FAIL,         _NO,         _GAP,         _GOES_ON,  _ABORT,      "Sender.completeBatch; UnifiedLog.append: larger than a segment"),
-    Rule(NotEnoughReplicasError,                   _RETRY,        _NO,         _KEPT,        _GOES_ON,  _CONTINUES,  "RetriableException; Partition.appendRecordsToLeader"),
-    Rule(NotEnoughReplicasAfterAppendError,        _RETRY,        _MAYBE,      _KEPT,        _GOES_ON,  _CONTINUES,  "RetriableException; Partition.checkEnoughReplicasReachOffset"),
-    Rule(InvalidRequiredAcksError,                 _FAIL,         _NO,         _GAP,         _GOES_ON,  _ABORT,      "Sender.completeBatch; ReplicaManager.isValidRequiredAcks"),
-    Rule(TopicAuthorizationFailedError,            _FAIL,         _NO,         _GAP,         _GOES_ON,  _ABORT,      "Sender.completeBatch; KafkaApis.handleProduceRequest"),
-    Rule(ClusterAuthorizationFailedError,          _FAIL,         _NO,         _GAP,         _ENDS,     _FATAL,      "TransactionManager.maybeTransitionToErrorState; KIP-679"),
-    Rule(InvalidTimestampError,                    _NAMED,        _NO,         _GAP,         _GOES_ON,  _ABORT,      "Sender.failBatch; LogValidator; KIP-467"),
-    Rule(UnsupportedVersionError,                  _FAIL,         _NO,         _GAP,         _ENDS,     _FATAL,      "TransactionManager.maybeTransitionToErrorState"),
-    Rule(InvalidRequestError,                      _FAIL,         _NO,         _GAP,         _GOES_ON,  _ABORT,      "Sender.completeBatch; KafkaApis.handleProduceRequest"),
-    Rule(UnsupportedForMessageFormatError,         _FAIL,         _NO,         _GAP,         _GOES_ON,  _ABORT,      "Sender.completeBatch; LogValidator"),
-    Rule(PolicyViolationError,                     _FAIL,         _NO,         _GAP,         _GOES_ON,  _ABORT,      "Sender.completeBatch"),
-    Rule(OutOfOrderSequenceNumberError,            _RENUMBER,     _NO,         _NEW_EPOCH,   _GOES_ON,  _ABORT,      "TransactionManager.canRetry; KIP-360"),
-    Rule(DuplicateSequenceNumberError,             _ACKNOWLEDGE,  _YES,        _TAKEN,       _GOES_ON,  _CONTINUES,  "Sender.completeBatch; KIP-98"),
-    Rule(InvalidProducerEpochError,                _FAIL,         _NO,         _GAP,         _GOES_ON,  _ABORT,      "Sender.completeBatch; KIP-588"),
-    Rule(InvalidTxnStateError,                     _FAIL,         _NO,         _GAP,         _GOES_ON,  _ABORT,      "TransactionManager.handleFailedBatch; KIP-890"),
-    Rule(InvalidProducerIdMappingError,            _FAIL,         _NO,         _GAP,         _ENDS,     _FATAL,      "TransactionManager.maybeTransitionToErrorState"),
-    Rule(ConcurrentTransactionsError,              _RETRY,        _NO,         _KEPT,        _GOES_ON,  _CONTINUES,  "RetriableException; AddPartitionsToTxnManager (KIP-890)"),
-    Rule(TransactionalIdAuthorizationFailedError,  _FAIL,         _NO,         _GAP,         _ENDS,     _FATAL,      "TransactionManager.maybeTransitionToErrorState"),
-    Rule(KafkaStorageError,                        _REFRESH,      _MAYBE,      _KEPT,        _GOES_ON,  _CONTINUES,  "InvalidMetadataException; DelayedProduce.tryComplete"),
-    Rule(UnknownProducerIdError,                   _RENUMBER,     _NO,         _NEW_EPOCH,   _GOES_ON,  _ABORT,      "TransactionManager.canRetry; KIP-360"),
-    Rule(ListenerNotFoundError,                    _REFRESH,      _NO,         _KEPT,        _GOES_ON,  _CONTINUES,  "InvalidMetadataException"),
-    Rule(FencedLeaderEpochError,                   _REFRESH,      _NO,         _KEPT,        _GOES_ON,  _CONTINUES,  "InvalidMetadataException; KIP-951"),
-    Rule(UnknownLeaderEpochError,                  _RETRY,        _NO,         _KEPT,        _GOES_ON,  _CONTINUES,  "RetriableException"),
-    Rule(UnsupportedCompressionTypeError,          _FAIL,         _NO,         _GAP,         _GOES_ON,  _ABORT,      "Sender.completeBatch; KIP-110"),
-    Rule(InvalidRecordError,                       _NAMED,        _NO,         _GAP,         _GOES_ON,  _ABORT,      "Sender.failBatch; LogValidator; KIP-467"),
-    Rule(ThrottlingQuotaExceededError,             _RETRY,        _NO,         _KEPT,        _GOES_ON,  _CONTINUES,  "RetriableException; KIP-599"),
-    Rule(ProducerFencedError,                      _FAIL,         _NO,         _GAP,         _ENDS,     _FATAL,      "TransactionManager.maybeTransitionToErrorState"),
-    Rule(UnknownTopicIdError,                      _REFRESH,      _NO,         _KEPT,        _GOES_ON,  _CONTINUES,  "InvalidMetadataException; KIP-516"),
-    Rule(InconsistentTopicIdError,                 _REFRESH,      _NO,         _KEPT,        _GOES_ON,  _CONTINUES,  "InvalidMetadataException; KIP-516"),
-    Rule(TransactionAbortableError,                _FAIL,         _NO,         _GAP,         _GOES_ON,  _ABORT,      "TransactionManager.handleFailedBatch; KIP-890"),
+    Rule(UnknownServerError,                       _FAIL,         _MAYBE,      _UNRESOLVED,    _GOES_ON,  _ABORT,      "Sender.completeBatch: not a RetriableException; ReplicaManager: any exception without a code"),
+    Rule(CorruptMessageError,                      _RETRY,        _NO,         _KEPT,          _GOES_ON,  _CONTINUES,  "RetriableException; UnifiedLog.analyzeAndValidateRecords"),
+    Rule(UnknownTopicOrPartitionError,             _REFRESH,      _IF_OFFSET,  _KEPT,          _GOES_ON,  _CONTINUES,  "InvalidMetadataException; DelayedProduce.tryComplete"),
+    Rule(LeaderNotAvailableError,                  _REFRESH,      _NO,         _KEPT,          _GOES_ON,  _CONTINUES,  "InvalidMetadataException"),
+    Rule(NotLeaderOrFollowerError,                 _REFRESH,      _IF_OFFSET,  _KEPT,          _GOES_ON,  _CONTINUES,  "InvalidMetadataException; DelayedProduce.tryComplete; KIP-951"),
+    Rule(RequestTimedOutError,                     _RETRY,        _MAYBE,      _KEPT,          _GOES_ON,  _CONTINUES,  "RetriableException; DelayedProduce"),
+    Rule(BrokerNotAvailableError,                  _FAIL,         _NO,         _GAP,           _GOES_ON,  _ABORT,      "Sender.completeBatch: not a RetriableException"),
+    Rule(ReplicaNotAvailableError,                 _REFRESH,      _NO,         _KEPT,          _GOES_ON,  _CONTINUES,  "InvalidMetadataException"),
+    Rule(MessageTooLargeError,                     _SPLIT,        _NO,         _PARTS,         _GOES_ON,  _CONTINUES,  "Sender.completeBatch; RecordAccumulator.splitAndReenqueue"),
+    Rule(NetworkError,                             _REFRESH,      _MAYBE,      _KEPT,          _GOES_ON,  _CONTINUES,  "InvalidMetadataException; no broker is known to answer it"),
+    Rule(CoordinatorLoadInProgressError,           _RETRY,        _NO,         _KEPT,          _GOES_ON,  _CONTINUES,  "RetriableException; AddPartitionsToTxnManager (KIP-890)"),
+    Rule(CoordinatorNotAvailableError,             _RETRY,        _NO,         _KEPT,          _GOES_ON,  _CONTINUES,  "RetriableException; AddPartitionsToTxnManager (KIP-890)"),
+    Rule(NotCoordinatorError,                      _RETRY,        _NO,         _KEPT,          _GOES_ON,  _CONTINUES,  "RetriableException; AddPartitionsToTxnManager (KIP-890)"),
+    Rule(InvalidTopicError,                        _FAIL,         _NO,         _GAP,           _GOES_ON,  _ABORT,      "Sender.completeBatch; ReplicaManager: an internal topic"),
+    Rule(RecordListTooLargeError,                  _FAIL,         _NO,         _GAP,           _GOES_ON,  _ABORT,      "Sender.completeBatch; UnifiedLog.append: larger than a segment"),
+    Rule(NotEnoughReplicasError,                   _RETRY,        _NO,         _KEPT,          _GOES_ON,  _CONTINUES,  "RetriableException; Partition.appendRecordsToLeader"),
+    Rule(NotEnoughReplicasAfterAppendError,        _RETRY,        _MAYBE,      _KEPT,          _GOES_ON,  _CONTINUES,  "RetriableException; Partition.checkEnoughReplicasReachOffset"),
+    Rule(InvalidRequiredAcksError,                 _FAIL,         _NO,         _GAP,           _GOES_ON,  _ABORT,      "Sender.completeBatch; ReplicaManager.isValidRequiredAcks"),
+    Rule(TopicAuthorizationFailedError,            _FAIL,         _NO,         _GAP,           _GOES_ON,  _ABORT,      "Sender.completeBatch; KafkaApis.handleProduceRequest"),
+    Rule(ClusterAuthorizationFailedError,          _FAIL,         _NO,         _GAP,           _ENDS,     _FATAL,      "TransactionManager.maybeTransitionToErrorState; KIP-679"),
+    Rule(InvalidTimestampError,                    _NAMED,        _NO,         _GAP,           _GOES_ON,  _ABORT,      "Sender.failBatch; LogValidator; KIP-467"),
+    Rule(UnsupportedVersionError,                  _FAIL,         _NO,         _GAP,           _ENDS,     _FATAL,      "TransactionManager.maybeTransitionToErrorState"),
+    Rule(InvalidRequestError,                      _FAIL,         _NO,         _GAP,           _GOES_ON,  _ABORT,      "Sender.completeBatch; KafkaApis.handleProduceRequest"),
+    Rule(UnsupportedForMessageFormatError,         _FAIL,         _NO,         _GAP,           _GOES_ON,  _ABORT,      "Sender.completeBatch; LogValidator"),
+    Rule(PolicyViolationError,                     _FAIL,         _NO,         _GAP,           _GOES_ON,  _ABORT,      "Sender.completeBatch"),
+    Rule(OutOfOrderSequenceNumberError,            _RENUMBER,     _NO,         _OUT_OF_ORDER,  _GOES_ON,  _ABORT,      "TransactionManager.canRetry; KIP-360"),
+    Rule(DuplicateSequenceNumberError,             _ACKNOWLEDGE,  _YES,        _TAKEN,         _GOES_ON,  _CONTINUES,  "Sender.completeBatch; KIP-98"),
+    Rule(InvalidProducerEpochError,                _FAIL,         _NO,         _GAP,           _GOES_ON,  _ABORT,      "Sender.completeBatch; KIP-588"),
+    Rule(InvalidTxnStateError,                     _FAIL,         _NO,         _GAP,           _GOES_ON,  _ABORT,      "TransactionManager.handleFailedBatch; KIP-890"),
+    Rule(InvalidProducerIdMappingError,            _FAIL,         _NO,         _GAP,           _ENDS,     _FATAL,      "TransactionManager.maybeTransitionToErrorState"),
+    Rule(ConcurrentTransactionsError,              _RETRY,        _NO,         _KEPT,          _GOES_ON,  _CONTINUES,  "RetriableException; AddPartitionsToTxnManager (KIP-890)"),
+    Rule(TransactionalIdAuthorizationFailedError,  _FAIL,         _NO,         _GAP,           _ENDS,     _FATAL,      "TransactionManager.maybeTransitionToErrorState"),
+    Rule(KafkaStorageError,                        _REFRESH,      _MAYBE,      _KEPT,          _GOES_ON,  _CONTINUES,  "InvalidMetadataException; DelayedProduce.tryComplete"),
+    Rule(UnknownProducerIdError,                   _RENUMBER,     _NO,         _FORGOTTEN,     _GOES_ON,  _ABORT,      "TransactionManager.canRetry; KIP-360"),
+    Rule(ListenerNotFoundError,                    _REFRESH,      _NO,         _KEPT,          _GOES_ON,  _CONTINUES,  "InvalidMetadataException"),
+    Rule(FencedLeaderEpochError,                   _REFRESH,      _NO,         _KEPT,          _GOES_ON,  _CONTINUES,  "InvalidMetadataException; KIP-951"),
+    Rule(UnknownLeaderEpochError,                  _RETRY,        _NO,         _KEPT,          _GOES_ON,  _CONTINUES,  "RetriableException"),
+    Rule(UnsupportedCompressionTypeError,          _FAIL,         _NO,         _GAP,           _GOES_ON,  _ABORT,      "Sender.completeBatch; KIP-110"),
+    Rule(InvalidRecordError,                       _NAMED,        _NO,         _GAP,           _GOES_ON,  _ABORT,      "Sender.failBatch; LogValidator; KIP-467"),
+    Rule(ThrottlingQuotaExceededError,             _RETRY,        _NO,         _KEPT,          _GOES_ON,  _CONTINUES,  "RetriableException; KIP-599"),
+    Rule(ProducerFencedError,                      _FAIL,         _NO,         _GAP,           _ENDS,     _FATAL,      "TransactionManager.maybeTransitionToErrorState"),
+    Rule(UnknownTopicIdError,                      _REFRESH,      _NO,         _KEPT,          _GOES_ON,  _CONTINUES,  "InvalidMetadataException; KIP-516"),
+    Rule(InconsistentTopicIdError,                 _REFRESH,      _NO,         _KEPT,          _GOES_ON,  _CONTINUES,  "InvalidMetadataException; KIP-516"),
+    Rule(TransactionAbortableError,                _FAIL,         _NO,         _GAP,           _GOES_ON,  _ABORT,      "TransactionManager.handleFailedBatch; KIP-890"),
 )
 """What a partition's answer to Produce may carry, in order of the codes."""
 
