@@ -22,7 +22,7 @@ def test_a_quick_run_measures_every_verb(kafka: KafkaCluster, tmp_path: Path) ->
     only = ["krafka asyncio *", "krafka trio one", "floor asyncio *", "aiokafka asyncio one"]
     command = [sys.executable, "-m", "benchmarks", "--quick", "--bootstrap", kafka.bootstrap]
     command += ["--only", *only, "--json", str(kept)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     runs = json.loads(kept.read_text())["runs"]
     names = {f"{run['row']['client']} {run['row']['variant']} {run['row']['mode']}" for run in runs}

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from krafka.testing import KafkaCluster
 
-HEAL_SECONDS = 60.0
+HEAL_SECONDS = 120.0
 
 
 async def kill_by_turns(kafka: KafkaCluster, random: Random, rounds: int = 3) -> None:

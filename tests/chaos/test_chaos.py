@@ -37,8 +37,8 @@ logger = logging.getLogger("chaos")
 PARTITIONS = 6
 PACE_SECONDS = 25.0
 """In which time `--chaos-records` are sent."""
-TEST_SECONDS = 150.0
-SLACK_SECONDS = 1.5
+TEST_SECONDS = 300.0
+SLACK_SECONDS = 5.0
 """How late a promise about time may be kept on a machine that has much else to do."""
 BUFFER_MEMORY = 8 * 2**20
 
@@ -85,7 +85,7 @@ class Storm:
     async def judge(self, outcomes: list[Outcome]) -> Tally:
         """Hold what was told against the log, as librdkafka reads it from a cluster that is whole again."""
         await heal(self.kafka, self.topic)
-        log = await self.kafka.read(self.topic, timeout=60)
+        log = await self.kafka.read(self.topic, timeout=120)
         result = check(outcomes, log, context=f"with seed {self.seed}, options {self.options}")
         logger.info(
             "%s, faults met: %s", result, None if self.connector is None else dict(self.connector.met)
@@ -236,7 +236,7 @@ async def test_a_cluster_away_for_half_a_minute(storm: Storm) -> None:
 
 @pytest.mark.parametrize("anyio_backend", [ASYNCIO, TRIO])
 async def test_a_cluster_that_stays_away(storm: Storm) -> None:
-    storm.options = {"delivery_timeout": 3.0, "max_block": 2.0, "request_timeout": 1.5}
+    storm.options = {"delivery_timeout": 5.0, "max_block": 3.0, "request_timeout": 1.5}
     outcomes: list[Outcome] = []
     waits: list[float] = []
 
@@ -279,7 +279,7 @@ async def test_a_cluster_that_stays_away(storm: Storm) -> None:
             assert anyio.current_time() - began < 1.0 + SLACK_SECONDS
             outcomes.append(Outcome(b"too late", None, PARTITIONS - 1, 100, 3, None, delivery.exception))
         result = await storm.judge(outcomes)
-    assert max(waits) < 3.0 + SLACK_SECONDS
+    assert max(waits) < 5.0 + SLACK_SECONDS
     assert result.failed >= 200
     told = {type(outcome.error) for outcome in outcomes}
     assert told <= {type(None), DeliveryTimeoutError, BufferTimeoutError, ProducerClosedError}

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from krafka.testing import KafkaCluster
 
-SECONDS = 120
+SECONDS = 180
 COMMAND = [sys.executable, "-m", "krafka", "demo"]
 
 
@@ -120,7 +120,7 @@ def test_what_does_not_agree_is_told(kafka: KafkaCluster, kafka_topic: str) -> N
         sent.records[3].value = b"another"
         intruder = confluent_kafka.Producer({"bootstrap.servers": kafka.bootstrap})
         intruder.produce(kafka_topic, b"uninvited", b"nobody", partition=2)
-        assert intruder.flush(30) == 0
+        assert intruder.flush(90) == 0
         after = await gather_evidence(kafka, kafka_topic, sent)
         return sent, before.complaints, after.complaints
 

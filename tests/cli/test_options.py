@@ -104,7 +104,7 @@ def python_without(package: str, *arguments: str) -> subprocess.CompletedProcess
         "from krafka.__main__ import main; main()"
     )
     return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=180
     )
 
 
@@ -130,7 +130,7 @@ def test_help_names_the_commands_without_loading_the_library() -> None:
         "print('krafka.cli.produce' in sys.modules, 'krafka.testing' in sys.modules)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=180
     )
     assert "produce" in done.stdout
     assert "demo" in done.stdout

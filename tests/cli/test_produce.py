@@ -26,7 +26,7 @@ pytestmark = pytest.mark.kafka
 
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
 BACKENDS = ["asyncio", "trio"]
-SECONDS = 60
+SECONDS = 180
 
 
 class Outcome(NamedTuple):
@@ -271,7 +271,7 @@ def test_a_second_signal_ends_it_at_once(kafka: KafkaCluster, kafka_topic: str, 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_trouble_that_is_no_lines_own_stops_it(kafka: KafkaCluster, kafka_topic: str, backend: str) -> None:
-    with live(kafka, kafka_topic, "--backend", backend, "-X", "delivery.timeout.ms=300") as produce:
+    with live(kafka, kafka_topic, "--backend", backend, "-X", "delivery.timeout.ms=2000") as produce:
         produce.feed(b"a\n")
         produce.reported(1)
         with paused(kafka):
@@ -306,7 +306,7 @@ def test_nobody_at_the_port_is_one_error_line(backend: str) -> None:
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         outcome = run(
-            "produce", "t", "-b", address, "-X", "max.block.ms=300", "--backend", backend, data=b"x"
+            "produce", "t", "-b", address, "-X", "max.block.ms=1500", "--backend", backend, data=b"x"
         )
     assert outcome.code == 1
     (line,) = [line for line in outcome.errors.splitlines() if line.startswith("krafka: error:")]

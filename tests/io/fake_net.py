@@ -225,7 +225,7 @@ async def pool_on(
         try:
             yield pool
         finally:
-            with anyio.fail_after(5, shield=True):
+            with anyio.fail_after(60, shield=True):
                 await pool.close()
             assert all(broker.open_streams == 0 for broker in net.brokers.values())
             brokers.cancel_scope.cancel()

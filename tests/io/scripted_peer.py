@@ -124,8 +124,8 @@ class Peer:
         self._requests: deque[ReceivedRequest] = deque()
 
     async def receive(self) -> ReceivedRequest:
-        """The next request, waited for at most five seconds."""
-        with anyio.fail_after(5):
+        """The next request, waited for at most a minute."""
+        with anyio.fail_after(60):
             while not self._requests:
                 while not self.stream.to_peer:
                     await self.stream.changed.wait()
@@ -165,11 +165,11 @@ class Peer:
 
     async def stalled(self) -> None:
         """Until a write has used up the room it was given."""
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             while self.stream.room:
                 await self.stream.changed.wait()
 
-    async def closed_by_client(self, within: float = 5) -> None:
+    async def closed_by_client(self, within: float = 60) -> None:
         with anyio.fail_after(within):
             while not self.stream.closed:
                 await self.stream.changed.wait()
@@ -218,7 +218,7 @@ class PeerConnector:
         return stream
 
     async def accept(self) -> Peer:
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             while not self.peers:
                 await self._changed.wait()
         return self.peers.popleft()
@@ -246,7 +246,7 @@ class Outcomes:
         return outcome
 
     async def wait_for(self, *names: str) -> None:
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             while not all(name in self.by_name for name in names):
                 await self._changed.wait()
 

@@ -378,7 +378,7 @@ async def test_requests_over_tcp_and_tls(authority: trustme.CA, use_tls: bool) -
         connection = Connection(("localhost", port), connector, ConnectionOptions())
         await task_group.start(connection.run)
         for number in range(3):
-            with anyio.fail_after(5):
+            with anyio.fail_after(60):
                 response = await connection.request(MetadataRequest(topics=[]))
             assert response.cluster_id == f"{number}" * 30_000
         connection.close()

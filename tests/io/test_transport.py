@@ -258,10 +258,10 @@ async def test_cancelling_a_connect_leaves_nothing_open(authority: trustme.CA) -
 
     async with serving(wait_for_end) as port, anyio.create_task_group() as task_group:
         task_group.start_soon(TcpConnector(tls=client_context(authority)).connect, "localhost", port)
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             await accepted.wait()
         task_group.cancel_scope.cancel()
-        with anyio.fail_after(10, shield=True):
+        with anyio.fail_after(60, shield=True):
             await ended.wait()
 
 

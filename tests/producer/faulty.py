@@ -37,12 +37,12 @@ async def faulty(
     ready: bool = True,
     **options: Any,
 ) -> AsyncIterator[tuple[FakeCluster, Producer]]:
-    """A cluster with the topic `TOPIC` and a producer on it, which knows the topic if `ready`; ten seconds for all."""
+    """A cluster with the topic `TOPIC` and a producer on it, which knows the topic if `ready`; a minute for all."""
     async with FakeCluster(brokers, **(cluster or {})) as fake:
         fake.create_topic(TOPIC, partitions)
         for fault in faults:
             fake.script.add(fault)
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             async with Producer(
                 fake.bootstrap, connector=fake.connector, **{**HURRIED, **options}
             ) as producer:

@@ -65,7 +65,7 @@ async def run(seed: int, *, final: bool) -> None:
             "max_in_flight": random.choice([1, 2, 5]),
             "linger": random.choice([0.0, 0.002]),
         }
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             async with Producer(cluster.bootstrap, connector=cluster, **{**HURRIED, **options}) as producer:
                 for number in range(RECORDS):
                     if random.random() < 0.15:

@@ -27,7 +27,7 @@ from krafka.testing import FakeCluster, Fault
 
 pytestmark = pytest.mark.anyio
 
-SOON = 0.15
+SOON = 0.4
 
 
 def autojump() -> pytest.MarkDecorator:

@@ -39,21 +39,21 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 async def failed_send(producer: Producer, topic: str = "t", value: bytes = b"v") -> KafkaError:
-    with anyio.fail_after(8), pytest.raises(KafkaError) as caught:
+    with anyio.fail_after(60), pytest.raises(KafkaError) as caught:
         await producer.send(topic, value)
     return caught.value
 
 
 @pytest.fixture
-def closed_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
+def closed_port() -> Iterator[int]:
+    """A port nobody listens on, and nobody can while the test runs."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
 
 
 async def test_a_closed_port(closed_port: int) -> None:
-    async with Producer(f"127.0.0.1:{closed_port}", max_block=0.6) as producer:
+    async with Producer(f"127.0.0.1:{closed_port}", max_block=1.5) as producer:
         error = await failed_send(producer)
     assert isinstance(error, MetadataTimeoutError)
     assert not error.possibly_written
@@ -64,7 +64,7 @@ async def test_a_closed_port(closed_port: int) -> None:
 
 
 async def test_a_host_that_does_not_exist() -> None:
-    async with Producer("broker.invalid:9092", max_block=0.6) as producer:
+    async with Producer("broker.invalid:9092", max_block=1.5) as producer:
         error = await failed_send(producer)
     assert isinstance(error, MetadataTimeoutError)
     assert any(isinstance(cause, ConnectionFailedError) for cause in causes(error))
@@ -74,7 +74,7 @@ async def test_a_host_that_does_not_exist() -> None:
 async def test_a_peer_that_says_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
-        async with Producer(address, max_block=0.8, connect_timeout=0.3) as producer:
+        async with Producer(address, max_block=2.0, connect_timeout=0.3) as producer:
             error = await failed_send(producer)
     assert isinstance(error, DeliveryTimeoutError)
     assert "handshake" in str(error)
@@ -84,12 +84,12 @@ async def test_a_peer_that_says_nothing() -> None:
 async def test_the_first_server_is_dead_the_second_serves(
     closed_port: int, kafka: KafkaCluster, kafka_topic: str
 ) -> None:
-    async with Producer(f"127.0.0.1:{closed_port},{kafka.bootstrap}", max_block=10) as producer:
+    async with Producer(f"127.0.0.1:{closed_port},{kafka.bootstrap}") as producer:
         assert (await producer.send(kafka_topic, b"v")).offset == 0
 
 
 async def test_tls_against_a_plain_port(kafka: KafkaCluster) -> None:
-    async with Producer(kafka.bootstrap, tls=True, max_block=1) as producer:
+    async with Producer(kafka.bootstrap, tls=True, max_block=2) as producer:
         error = await failed_send(producer)
     assert isinstance(error, DeliveryTimeoutError)
     assert "does not speak TLS" in str(error) or "may not speak TLS" in str(error)
@@ -98,7 +98,7 @@ async def test_tls_against_a_plain_port(kafka: KafkaCluster) -> None:
 async def test_a_missing_topic_that_nobody_creates() -> None:
     async with (
         KafkaCluster(auto_create_topics=False) as kafka,
-        Producer(kafka.bootstrap, max_block=0.7) as producer,
+        Producer(kafka.bootstrap, max_block=2) as producer,
     ):
         error = await failed_send(producer, "no-such-topic")
         assert isinstance(error, MetadataTimeoutError)
@@ -111,10 +111,10 @@ async def test_a_missing_topic_that_nobody_creates() -> None:
 
 async def test_tls_and_a_certificate_nobody_vouches_for() -> None:
     async with KafkaCluster(tls=True) as kafka:
-        async with Producer(kafka.tls_bootstrap, tls=True, max_block=1) as producer:
+        async with Producer(kafka.tls_bootstrap, tls=True, max_block=2) as producer:
             error = await failed_send(producer)
         assert "certificate" in str(error)
-        async with Producer(kafka.tls_bootstrap, max_block=1) as producer:
+        async with Producer(kafka.tls_bootstrap, max_block=2) as producer:
             error = await failed_send(producer)
         assert "TLS" in str(error)
         trusting = ssl.create_default_context(cafile=str(kafka.ca_pem))
@@ -170,29 +170,29 @@ async def test_the_cluster_goes_away_for_good() -> None:
     async with KafkaCluster() as kafka:
         await kafka.create_topic("t", partitions=1)
         async with Producer(
-            kafka.bootstrap, delivery_timeout=1.5, max_block=0.5, buffer_memory=100_000, batch_size=50_000
+            kafka.bootstrap, delivery_timeout=4, max_block=2, buffer_memory=100_000, batch_size=50_000
         ) as producer:
             await producer.send("t", b"v")
             await kafka.kill(1)
-            with anyio.fail_after(10):
+            with anyio.fail_after(60):
                 delivery = await producer.enqueue("t", b"v" * 90_000)
-                with pytest.raises(BufferTimeoutError, match=r"buffer_memory.*max_block 0\.5 s"):
+                with pytest.raises(BufferTimeoutError, match=r"buffer_memory.*max_block 2 s"):
                     await producer.send("t", b"w" * 20_000)
-                with pytest.raises(DeliveryTimeoutError, match=r"t-0 .*1\.5 s") as caught:
+                with pytest.raises(DeliveryTimeoutError, match=r"t-0 .*\b4 s") as caught:
                     await delivery
             assert not caught.value.possibly_written
             assert caught.value.__cause__ is not None
-            with anyio.fail_after(2):
+            with anyio.fail_after(60):
                 await producer.close()
 
 
 async def test_a_hung_broker_leaves_the_fate_open() -> None:
     async with KafkaCluster() as kafka:
         await kafka.create_topic("t", partitions=1)
-        async with Producer(kafka.bootstrap, delivery_timeout=1.0, request_timeout=30) as producer:
+        async with Producer(kafka.bootstrap, delivery_timeout=3.0, request_timeout=30) as producer:
             await producer.send("t", b"v")
             await kafka.pause(1)
-            with anyio.fail_after(10), pytest.raises(DeliveryTimeoutError) as caught:
+            with anyio.fail_after(60), pytest.raises(DeliveryTimeoutError) as caught:
                 await producer.send("t", b"written or not")
             assert caught.value.possibly_written
             await kafka.resume(1)
