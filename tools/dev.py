@@ -1,7 +1,7 @@
 """Sets krafka up in a virtual environment and runs its demo, its tests or its checks there.
 
     python3 tools/dev.py demo  [arguments of `krafka demo`]
-    python3 tools/dev.py test  [arguments of pytest]
+    python3 tools/dev.py test  [arguments of pytest; without any, all tests in several processes]
     python3 tools/dev.py check [names of checks; all without one, --list shows them]
     python3 tools/dev.py setup
 
@@ -37,6 +37,7 @@ OLDEST_PYTHON = (3, 11)
 EXTRA_FOR = {"demo": "demo", "test": "dev", "check": "dev", "setup": "dev"}
 CONTAINS = {"dev": {"dev", "demo"}, "demo": {"demo"}}
 STAMP = "krafka-installed.json"
+MOST_PROCESSES = 4
 
 
 class SetupError(Exception):
@@ -205,6 +206,19 @@ def run_checks(environment: Environment, names: list[str]) -> int:
     return 1 if failed else 0
 
 
+# -- tests --------------------------------------------------------------------------------------------------------
+
+
+def all_tests() -> list[str]:
+    """The arguments with which pytest runs every test, in processes side by side.
+
+    Whole files go to one process or another, as tests of a file share brokers. One process more than there are
+    processors, up to a few: tests that break brokers wait most of their time, and each process starts a Kafka.
+    """
+    processes = min((os.cpu_count() or 1) + 1, MOST_PROCESSES)
+    return ["-n", str(processes), "--dist", "loadfile", "--no-loadscope-reorder", "--durations", "15"]
+
+
 # -- the command --------------------------------------------------------------------------------------------------
 
 
@@ -247,11 +261,11 @@ def main() -> int:
     if chosen.command == "demo":
         return environment.become([str(environment.python), "-m", "krafka", "demo", *chosen.arguments])
     if chosen.command == "test":
-        pytest = [str(environment.python), "-m", "pytest"]
+        pytest = [str(environment.python), "-m", "pytest", *(chosen.arguments or all_tests())]
         if not os.environ.get("CI"):
-            return environment.become([*pytest, *chosen.arguments])
+            return environment.become(pytest)
         plugins = str(ROOT / "tools" / "pytest_ci")
-        return environment.become([*pytest, "-p", "fail_on_skip", *chosen.arguments], PYTHONPATH=plugins)
+        return environment.become([*pytest, "-p", "fail_on_skip"], PYTHONPATH=plugins)
     return 0
 
 

@@ -111,10 +111,20 @@ def test_ci_loads_the_plugin(
     dev: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, became: list[Any]
 ) -> None:
     monkeypatch.setenv("CI", "1")
-    monkeypatch.setattr(sys, "argv", ["dev.py", "--venv", str(tmp_path), "test"])
+    monkeypatch.setattr(sys, "argv", ["dev.py", "--venv", str(tmp_path), "test", "tests/values"])
     assert dev.main() == 0
     plugins = str(ROOT / "tools" / "pytest_ci")
-    assert became == ["dev", ["-m", "pytest", "-p", "fail_on_skip"], {"PYTHONPATH": plugins}]
+    assert became == ["dev", ["-m", "pytest", "tests/values", "-p", "fail_on_skip"], {"PYTHONPATH": plugins}]
+
+
+def test_without_arguments_all_tests_run_side_by_side(
+    dev: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, became: list[Any]
+) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(sys, "argv", ["dev.py", "--venv", str(tmp_path), "test"])
+    assert dev.main() == 0
+    assert became[1][:6] == ["-m", "pytest", "-n", "3", "--dist", "loadfile"]
 
 
 def test_one_failed_check_fails_all_and_stops_none(
@@ -165,12 +175,12 @@ fail_on_skip.ALLOWED = (
 """
 
 
-def run_with_plugin(folder: Path, test: str) -> subprocess.CompletedProcess[str]:
+def run_with_plugin(folder: Path, test: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     (folder / "conftest.py").write_text(CONFTEST)
     (folder / "pytest.ini").write_text("[pytest]\n")
     (folder / "test_it.py").write_text(f"import pytest\n{test}\n")
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "fail_on_skip", "-p", "no:cacheprovider"],
+        [sys.executable, "-m", "pytest", "-p", "fail_on_skip", "-p", "no:cacheprovider", *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "tools" / "pytest_ci"), str(ROOT)])},
         stdin=subprocess.DEVNULL,
@@ -180,16 +190,21 @@ def run_with_plugin(folder: Path, test: str) -> subprocess.CompletedProcess[str]
     )
 
 
+SIDE_BY_SIDE = pytest.mark.parametrize("arguments", [(), ("-n", "2")], ids=["alone", "side by side"])
+
+
+@SIDE_BY_SIDE
 @pytest.mark.parametrize("test", SKIPS.values(), ids=SKIPS)
-def test_a_skip_fails(tmp_path: Path, test: str) -> None:
-    finished = run_with_plugin(tmp_path, test)
+def test_a_skip_fails(tmp_path: Path, test: str, arguments: tuple[str, ...]) -> None:
+    finished = run_with_plugin(tmp_path, test, *arguments)
     assert finished.returncode in {1, 2}, finished.stdout
     assert "skipped for a reason that" in finished.stdout
     assert "1 skipped" not in finished.stdout
 
 
-def test_a_skip_that_is_allowed_is_printed(tmp_path: Path) -> None:
-    finished = run_with_plugin(tmp_path, "def test_it(): pytest.skip('the sun is up')")
+@SIDE_BY_SIDE
+def test_a_skip_that_is_allowed_is_printed(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    finished = run_with_plugin(tmp_path, "def test_it(): pytest.skip('the sun is up')", *arguments)
     assert finished.returncode == 0, finished.stdout
     assert "'the moon is full': it is night (not true here)" in finished.stdout
     assert "allowed 1: the sun is up (it is day)" in finished.stdout

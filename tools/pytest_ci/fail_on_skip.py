@@ -35,24 +35,29 @@ _skips: Counter[str] = Counter()
 
 def verdict(reason: str) -> str | None:
     """Why a skip for this reason is a failure; None if it is allowed."""
-    reason = reason.removeprefix("Skipped: ")
-    for allowed in ALLOWED:
-        if re.fullmatch(allowed.reason, reason):
-            if allowed.holds():
-                _skips[f"{reason} ({allowed.because})"] += 1
-                return None
-            return f"skipped for a reason that does not hold on this machine: {reason}"
-    return f"skipped for a reason that is not on the list of tools/pytest_ci/fail_on_skip.py: {reason}"
+    allowed = _rule(reason)
+    if allowed is None:
+        return f"skipped for a reason that is not on the list of tools/pytest_ci/fail_on_skip.py: {reason}"
+    return None if allowed.holds() else f"skipped for a reason that does not hold on this machine: {reason}"
+
+
+def _rule(reason: str) -> Allowed | None:
+    return next((allowed for allowed in ALLOWED if re.fullmatch(allowed.reason, reason)), None)
+
+
+def _reason(report: Any) -> str:
+    expected = getattr(report, "wasxfail", None)
+    if expected is not None:
+        return f"expected to fail: {expected}"
+    return str(report.longrepr[2]).removeprefix("Skipped: ")
 
 
 def _judge(report: Any) -> None:
     if report.outcome != "skipped":
         return
-    expected = getattr(report, "wasxfail", None)
-    reason = f"expected to fail: {expected}" if expected is not None else str(report.longrepr[2])
-    complaint = verdict(reason)
+    complaint = verdict(_reason(report))
     if complaint is not None:
-        if expected is not None:
+        if hasattr(report, "wasxfail"):
             del report.wasxfail
         report.outcome = "failed"
         report.longrepr = complaint
@@ -76,6 +81,12 @@ def pytest_make_collect_report(
     return report
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Count what was allowed where all reports come together, for tests may run in processes of their own."""
+    if report.skipped:
+        _skips[_reason(report)] += 1
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what was allowed, and what may be."""
     terminalreporter.section("skipped tests")
@@ -84,6 +95,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         state = "true here" if allowed.holds() else "not true here"
         terminalreporter.line(f"  {allowed.reason!r}: {allowed.because} ({state})")
     for reason, count in sorted(_skips.items()):
-        terminalreporter.line(f"allowed {count}: {reason}")
+        allowed_by = _rule(reason)
+        because = "" if allowed_by is None else f" ({allowed_by.because})"
+        terminalreporter.line(f"allowed {count}: {reason}{because}")
     if not _skips:
         terminalreporter.line("nothing was skipped")
