@@ -44,6 +44,8 @@ logger = logging.getLogger(__name__)
 PORT_ATTEMPTS = 3
 POLL_SECONDS = 0.03
 PROBE_TIMEOUT = 5.0
+# A broker hands its leaderships over first, and lacks a quorum for that where others are down.
+STOP_SECONDS = 90.0
 BIND_FAILURE = "Address already in use"
 LOG_TAIL_LINES = 40
 # Since Kafka 4.3, and before.
@@ -359,8 +361,8 @@ class SyncKafkaCluster:
     def resume(self, node_id: int) -> None:
         self.broker(node_id).resume()
 
-    def stop(self, node_id: int, timeout: float = 30.0) -> None:
-        """Stop one broker cleanly. Raises KafkaClusterError when it takes longer, and leaves it running."""
+    def stop(self, node_id: int, timeout: float = STOP_SECONDS) -> None:
+        """Stop one broker cleanly. Raises KafkaClusterError when it takes longer, and leaves it to its ending."""
         broker = self.broker(node_id)
         broker.terminate()
         deadline = time.monotonic() + timeout

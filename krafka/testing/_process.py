@@ -82,6 +82,7 @@ class BrokerProcess:
         self._watchdog = watchdog
         self._process: subprocess.Popen[bytes] | None = None
         self._paused = False
+        self._ending = False
 
     @property
     def process_id(self) -> int | None:
@@ -95,8 +96,13 @@ class BrokerProcess:
 
     @property
     def responsive(self) -> bool:
-        """True while the process exists and is not paused."""
-        return self.running and not self._paused
+        """True while the process exists, is not paused, and was not asked to end."""
+        return self.running and not self._paused and not self._ending
+
+    @property
+    def ending(self) -> bool:
+        """True while the process exists, but was asked to end."""
+        return self.running and self._ending
 
     @property
     def exit_code(self) -> int | None:
@@ -117,7 +123,7 @@ class BrokerProcess:
                 env=environment,
                 start_new_session=True,
             )
-        self._paused = False
+        self._paused = self._ending = False
         self._watchdog.watch(self._process.pid)
 
     def pause(self) -> None:
@@ -136,7 +142,7 @@ class BrokerProcess:
             # Popen sends nothing to a process that has ended by now.
             self._process.send_signal(signal.SIGTERM)
             self._process.send_signal(signal.SIGCONT)
-            self._paused = False
+            self._paused, self._ending = False, True
 
     def kill(self) -> None:
         """SIGKILL and reap. A broker that is not running stays so."""
@@ -161,7 +167,7 @@ class BrokerProcess:
             return False
         self._watchdog.forget(self._process.pid)
         self._process = None
-        self._paused = False
+        self._paused = self._ending = False
         return True
 
     def _signal(self, number: signal.Signals) -> None:

@@ -199,7 +199,7 @@ class KafkaCluster:
         await _in_thread(lambda: self._engine.kill(node_id))
 
     async def stop(self, node_id: int) -> None:
-        """Stop a broker cleanly: it hands its leaderships over first. Raises KafkaClusterError after 30 s."""
+        """Stop a broker cleanly: it hands its leaderships over first. Raises KafkaClusterError after 90 s."""
         await _in_thread(lambda: self._engine.stop(node_id))
 
     async def restart(self, node_id: int) -> None:

@@ -170,6 +170,27 @@ def test_a_broker_is_paused_resumed_and_terminated(tmp_path: Path, watchdog: Wat
     assert broker.process_id is None
 
 
+STUBBORN = [
+    sys.executable,
+    "-c",
+    "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); signal.pause()",
+]
+
+
+def test_a_broker_that_was_asked_to_end_is_not_counted_on(tmp_path: Path, watchdog: Watchdog) -> None:
+    broker = BrokerProcess(1, STUBBORN, tmp_path / "log", watchdog)
+    broker.start()
+    assert wait_for(lambda: "up" in broker.log())
+    assert (broker.responsive, broker.ending) == (True, False)
+    broker.terminate()
+    assert (broker.running, broker.responsive, broker.ending) == (True, False, True)
+    broker.kill()
+    assert (broker.running, broker.ending) == (False, False)
+    broker.start()
+    assert (broker.responsive, broker.ending) == (True, False)
+    broker.kill()
+
+
 def test_losing_the_watchdog_leaves_the_broker_to_its_owner(tmp_path: Path, watchdog: Watchdog) -> None:
     broker = BrokerProcess(1, SLEEPER, tmp_path / "log", watchdog)
     os.kill(watchdog.process_id, signal.SIGKILL)
