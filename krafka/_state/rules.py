@@ -114,6 +114,7 @@ class Number(Enum):
     GAP = "missing for good: a new epoch for those behind it"
     UNRESOLVED = "in doubt: nothing new until those under way have ended, then a new epoch if it is missing"
     HELD = "kept until the answer comes or the connection ends"
+    ENDED = "of no use any more"
 
 
 class Producer(Enum):
@@ -173,7 +174,7 @@ class Rule:
 
 _ACKNOWLEDGE, _RETRY, _REFRESH, _RENUMBER, _SPLIT, _NAMED, _FAIL, _WAIT = Batch
 _YES, _NO, _MAYBE, _IF_OFFSET, _EARLIER = Written
-_NONE, _TAKEN, _KEPT, _PARTS, _OUT_OF_ORDER, _FORGOTTEN, _GAP, _UNRESOLVED, _HELD = Number
+_NONE, _TAKEN, _KEPT, _PARTS, _OUT_OF_ORDER, _FORGOTTEN, _GAP, _UNRESOLVED, _HELD, _ENDED = Number
 _GOES_ON, _ENDS = Producer
 _CONTINUES, _ABORT, _FATAL = Transaction
 
@@ -199,9 +200,9 @@ PRODUCE_RULES: tuple[Rule, ...] = (
     Rule(NotEnoughReplicasAfterAppendError,        _RETRY,        _MAYBE,      _KEPT,          _GOES_ON,  _CONTINUES,  "RetriableException; Partition.checkEnoughReplicasReachOffset"),
     Rule(InvalidRequiredAcksError,                 _FAIL,         _NO,         _GAP,           _GOES_ON,  _ABORT,      "Sender.completeBatch; ReplicaManager.isValidRequiredAcks"),
     Rule(TopicAuthorizationFailedError,            _FAIL,         _NO,         _GAP,           _GOES_ON,  _ABORT,      "Sender.completeBatch; KafkaApis.handleProduceRequest"),
-    Rule(ClusterAuthorizationFailedError,          _FAIL,         _NO,         _GAP,           _ENDS,     _FATAL,      "TransactionManager.maybeTransitionToErrorState; KIP-679"),
+    Rule(ClusterAuthorizationFailedError,          _FAIL,         _NO,         _ENDED,         _ENDS,     _FATAL,      "TransactionManager.maybeTransitionToErrorState; KIP-679"),
     Rule(InvalidTimestampError,                    _NAMED,        _NO,         _GAP,           _GOES_ON,  _ABORT,      "Sender.failBatch; LogValidator; KIP-467"),
-    Rule(UnsupportedVersionError,                  _FAIL,         _NO,         _GAP,           _ENDS,     _FATAL,      "TransactionManager.maybeTransitionToErrorState"),
+    Rule(UnsupportedVersionError,                  _FAIL,         _NO,         _ENDED,         _ENDS,     _FATAL,      "TransactionManager.maybeTransitionToErrorState"),
     Rule(InvalidRequestError,                      _FAIL,         _NO,         _GAP,           _GOES_ON,  _ABORT,      "Sender.completeBatch; KafkaApis.handleProduceRequest"),
     Rule(UnsupportedForMessageFormatError,         _FAIL,         _NO,         _GAP,           _GOES_ON,  _ABORT,      "Sender.completeBatch; LogValidator"),
     Rule(PolicyViolationError,                     _FAIL,         _NO,         _GAP,           _GOES_ON,  _ABORT,      "Sender.completeBatch"),
@@ -209,9 +210,9 @@ PRODUCE_RULES: tuple[Rule, ...] = (
     Rule(DuplicateSequenceNumberError,             _ACKNOWLEDGE,  _YES,        _TAKEN,         _GOES_ON,  _CONTINUES,  "Sender.completeBatch; KIP-98"),
     Rule(InvalidProducerEpochError,                _FAIL,         _NO,         _GAP,           _GOES_ON,  _ABORT,      "Sender.completeBatch; KIP-588"),
     Rule(InvalidTxnStateError,                     _FAIL,         _NO,         _GAP,           _GOES_ON,  _ABORT,      "TransactionManager.handleFailedBatch; KIP-890"),
-    Rule(InvalidProducerIdMappingError,            _FAIL,         _NO,         _GAP,           _ENDS,     _FATAL,      "TransactionManager.maybeTransitionToErrorState"),
+    Rule(InvalidProducerIdMappingError,            _FAIL,         _NO,         _ENDED,         _ENDS,     _FATAL,      "TransactionManager.maybeTransitionToErrorState"),
     Rule(ConcurrentTransactionsError,              _RETRY,        _NO,         _KEPT,          _GOES_ON,  _CONTINUES,  "RetriableException; AddPartitionsToTxnManager (KIP-890)"),
-    Rule(TransactionalIdAuthorizationFailedError,  _FAIL,         _NO,         _GAP,           _ENDS,     _FATAL,      "TransactionManager.maybeTransitionToErrorState"),
+    Rule(TransactionalIdAuthorizationFailedError,  _FAIL,         _NO,         _ENDED,         _ENDS,     _FATAL,      "TransactionManager.maybeTransitionToErrorState"),
     Rule(KafkaStorageError,                        _REFRESH,      _MAYBE,      _KEPT,          _GOES_ON,  _CONTINUES,  "InvalidMetadataException; DelayedProduce.tryComplete"),
     Rule(UnknownProducerIdError,                   _RENUMBER,     _NO,         _FORGOTTEN,     _GOES_ON,  _ABORT,      "TransactionManager.canRetry; KIP-360"),
     Rule(ListenerNotFoundError,                    _REFRESH,      _NO,         _KEPT,          _GOES_ON,  _CONTINUES,  "InvalidMetadataException"),
@@ -220,7 +221,7 @@ PRODUCE_RULES: tuple[Rule, ...] = (
     Rule(UnsupportedCompressionTypeError,          _FAIL,         _NO,         _GAP,           _GOES_ON,  _ABORT,      "Sender.completeBatch; KIP-110"),
     Rule(InvalidRecordError,                       _NAMED,        _NO,         _GAP,           _GOES_ON,  _ABORT,      "Sender.failBatch; LogValidator; KIP-467"),
     Rule(ThrottlingQuotaExceededError,             _RETRY,        _NO,         _KEPT,          _GOES_ON,  _CONTINUES,  "RetriableException; KIP-599"),
-    Rule(ProducerFencedError,                      _FAIL,         _NO,         _GAP,           _ENDS,     _FATAL,      "TransactionManager.maybeTransitionToErrorState"),
+    Rule(ProducerFencedError,                      _FAIL,         _NO,         _ENDED,         _ENDS,     _FATAL,      "TransactionManager.maybeTransitionToErrorState"),
     Rule(UnknownTopicIdError,                      _REFRESH,      _NO,         _KEPT,          _GOES_ON,  _CONTINUES,  "InvalidMetadataException; KIP-516"),
     Rule(InconsistentTopicIdError,                 _REFRESH,      _NO,         _KEPT,          _GOES_ON,  _CONTINUES,  "InvalidMetadataException; KIP-516"),
     Rule(TransactionAbortableError,                _FAIL,         _NO,         _GAP,           _GOES_ON,  _ABORT,      "TransactionManager.handleFailedBatch; KIP-890"),
@@ -241,9 +242,9 @@ CLIENT_RULES: Mapping[str, Rule] = MappingProxyType({
     "the answer leaves the partition out":
         Rule(NetworkError,             _RETRY,    _MAYBE,    _KEPT,        _GOES_ON,  _CONTINUES,  "krafka's own: as if no answer had come"),
     "the broker refuses the credentials":
-        Rule(AuthenticationError,      _FAIL,     _EARLIER,  _NONE,        _ENDS,     _FATAL,      "Sender.runOnce: authenticationFailed"),
+        Rule(AuthenticationError,      _FAIL,     _EARLIER,  _ENDED,       _ENDS,     _FATAL,      "Sender.runOnce: authenticationFailed"),
     "the broker speaks no version of Produce that krafka does":
-        Rule(UnsupportedVersionError,  _FAIL,     _EARLIER,  _NONE,        _ENDS,     _FATAL,      "Sender.handleProduceResponse: version mismatch"),
+        Rule(UnsupportedVersionError,  _FAIL,     _EARLIER,  _ENDED,       _ENDS,     _FATAL,      "Sender.handleProduceResponse: version mismatch"),
     "`delivery_timeout` passed before the batch was sent":
         Rule(DeliveryTimeoutError,     _FAIL,     _NO,       _NONE,        _GOES_ON,  _ABORT,      "RecordAccumulator.expiredBatches"),
     "`delivery_timeout` passed while the batch waited to be sent again":
@@ -251,11 +252,11 @@ CLIENT_RULES: Mapping[str, Rule] = MappingProxyType({
     "`delivery_timeout` passed while the batch was on the wire":
         Rule(DeliveryTimeoutError,     _FAIL,     _MAYBE,    _HELD,        _GOES_ON,  _ABORT,      "Sender.getExpiredInflightBatches; here its answer still counts for the numbers"),
     "the producer is closed, or its block left, before the batch was sent":
-        Rule(ProducerClosedError,      _FAIL,     _EARLIER,  _NONE,        _ENDS,     _FATAL,      "RecordAccumulator.abortIncompleteBatches"),
+        Rule(ProducerClosedError,      _FAIL,     _EARLIER,  _ENDED,       _ENDS,     _FATAL,      "RecordAccumulator.abortIncompleteBatches"),
     "the producer is closed, or its block left, while the batch is on the wire":
-        Rule(ProducerClosedError,      _FAIL,     _MAYBE,    _HELD,        _ENDS,     _FATAL,      "RecordAccumulator.abortIncompleteBatches"),
+        Rule(ProducerClosedError,      _FAIL,     _MAYBE,    _ENDED,       _ENDS,     _FATAL,      "RecordAccumulator.abortIncompleteBatches"),
     "a background task of the producer failed, which is a bug":
-        Rule(ProducerCrashedError,     _FAIL,     _EARLIER,  _HELD,        _ENDS,     _FATAL,      "krafka's own"),
+        Rule(ProducerCrashedError,     _FAIL,     _EARLIER,  _ENDED,       _ENDS,     _FATAL,      "krafka's own"),
 })
 # fmt: on
 """What the client finds by itself, by the condition."""
@@ -271,7 +272,7 @@ def rule_for_others(error_class: type[KafkaError]) -> Rule:
     """
     source = "Sender.completeBatch: by the class of the exception"
     if error_class.is_fatal:
-        return Rule(error_class, _FAIL, _MAYBE, _UNRESOLVED, _ENDS, _FATAL, source)
+        return Rule(error_class, _FAIL, _MAYBE, _ENDED, _ENDS, _FATAL, source)
     if not error_class.is_retriable:
         return Rule(error_class, _FAIL, _MAYBE, _UNRESOLVED, _GOES_ON, _ABORT, source)
     batch = _REFRESH if error_class.refreshes_metadata else _RETRY

@@ -94,7 +94,7 @@ def test_the_effects_of_a_row_fit_together(rule: Rule) -> None:
     assert rule.source
     assert (rule.producer is Producer.ENDS) == (rule.transaction is Transaction.FATAL)
     if rule.ends_producer:
-        assert rule.batch is Batch.FAIL
+        assert (rule.batch, rule.number) == (Batch.FAIL, Number.ENDED)
     if rule.is_retried or rule.batch is Batch.WAIT:
         assert (rule.number, rule.transaction) == (Number.KEPT, Transaction.CONTINUES)
     if rule.batch in {Batch.FAIL, Batch.FAIL_NAMED}:
@@ -127,7 +127,8 @@ def test_a_code_that_produce_is_not_answered_with_goes_by_its_class_and_proves_n
     rule = rule_for(error_for_code(code))
     assert rule == rule_for_others(error_class)
     assert rule.written is Written.MAYBE
-    assert rule.number is (Number.KEPT if error_class.is_retriable else Number.UNRESOLVED)
+    number = Number.ENDED if rule.ends_producer else Number.UNRESOLVED
+    assert rule.number is (Number.KEPT if error_class.is_retriable else number)
 
 
 @pytest.mark.parametrize("code", [-2, 134, 4242, 32767])
