@@ -13,7 +13,8 @@ from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from krafka._io.bulk import BulkSend
 from krafka._io.engine import Engine
-from krafka._speedups.append import Delivery, SendResult, for_raising
+from krafka._speedups.batch import for_raising
+from krafka._speedups.delivery import Delivery, SendResult
 from krafka.config import ProducerConfig
 from krafka.errors import (
     BufferFullError,

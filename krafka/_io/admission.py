@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from krafka._speedups.append import for_raising
+from krafka._speedups.batch import for_raising
 from krafka.errors import (
     BufferFullError,
     BufferTimeoutError,
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from krafka._io.engine import Engine
-    from krafka._speedups.append import Delivery
+    from krafka._speedups.delivery import Delivery
     from krafka.errors import KafkaError
 
 

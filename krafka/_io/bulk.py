@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from anyio.lowlevel import checkpoint
 
-from krafka._speedups.append import SendResult
+from krafka._speedups.delivery import SendResult
 from krafka.errors import BufferFullError, KafkaError, MetadataNotReadyError, RecordValidationError
 from krafka.records import ProducerRecord
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from krafka._io.transport import Connector
-    from krafka._speedups.append import ProducerBatch
+    from krafka._speedups.batch import ProducerBatch
     from krafka.config import ProducerConfig
 
 logger = logging.getLogger(__name__)
@@ -56,6 +56,7 @@ class Engine:
         self.clock: Callable[[], float] = anyio.current_time
         self.compression_id = config.compression.id
         self.retries = 0
+        self.splits = 0
         self.failure: KafkaError | None = None
         self.refusal: KafkaError | None = None
         self._shut = False
@@ -260,7 +261,7 @@ class Engine:
         batches = list(self.accumulator.incomplete)
         self.accumulator.expedite(batches)
         for batch in batches:
-            if not batch.done:
+            while not batch.done:
                 await batch.wait()
         if self.config.acks == Acks.NONE:
             for node_id in self._senders:

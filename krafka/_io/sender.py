@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 import anyio
 
 from krafka._speedups.record_batch import batch_header
-from krafka._state.outcomes import Verdict, judge, partition_error
+from krafka._state.outcomes import Verdict, judge, partition_error, record_errors_of
 from krafka._wire.produce import ProduceRequest, ProduceRequestPartitionData, ProduceRequestTopicData
 from krafka.errors import (
     AuthenticationError,
     DuplicateSequenceNumberError,
-    InvalidRecordError,
     KafkaError,
     NetworkError,
     UnsupportedVersionError,
@@ -22,7 +21,7 @@ from krafka.errors import (
 if TYPE_CHECKING:
     from krafka._io.connection import Connection
     from krafka._io.engine import Engine
-    from krafka._speedups.append import ProducerBatch
+    from krafka._speedups.batch import ProducerBatch
     from krafka._state.partition import Node
     from krafka._wire.produce import ProduceResponse, ProduceResponsePartition
 
@@ -243,15 +242,13 @@ class ProduceExchange:
             return False
         where = f"{batch.partition} on {self._connection.peer}"
         error = partition_error(
-            answer.error_code, answer.error_message, where, base_offset=answer.base_offset
+            answer.error_code, answer.error_message, where, batch, base_offset=answer.base_offset
         )
-        record_errors: dict[int, KafkaError] = {
-            entry.batch_index: InvalidRecordError(
-                f"{where}, record {entry.batch_index} of the batch: "
-                f"{entry.batch_index_error_message or answer.error_message or error.summary}"
-            )
+        messages = {
+            entry.batch_index: entry.batch_index_error_message or answer.error_message
             for entry in answer.record_errors
         }
+        record_errors = record_errors_of(batch, error, messages, where)
         self._judged(batch, error, now, log_start_offset=answer.log_start_offset, record_errors=record_errors)
         return error.refreshes_metadata
 
@@ -285,6 +282,7 @@ class ProduceExchange:
             retries=config.retries,
             now=now,
             log_start_offset=log_start_offset,
+            names_records=bool(record_errors),
         )
         if verdict is Verdict.RETRY:
             # A leader elected since this attempt has not refused anything yet (KIP-951).
@@ -295,6 +293,11 @@ class ProduceExchange:
         elif verdict is Verdict.ACKNOWLEDGE:
             assert isinstance(error, DuplicateSequenceNumberError)  # noqa: S101 - the one refusal that says "written"
             self._accumulator.acknowledge(batch, -1, -1)
+        elif verdict is Verdict.SPLIT:
+            self._accumulator.divide(batch)
+            self._engine.splits += 1
+        elif verdict is Verdict.FAIL_NAMED and record_errors:
+            self._accumulator.fail_named(batch, error, record_errors)
         elif verdict is Verdict.FAIL_PRODUCER:
             self._accumulator.fail(batch, error)
             self._fatal = error

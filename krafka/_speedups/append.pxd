@@ -1,51 +1,7 @@
-from libc.stdint cimport int16_t, int32_t, int64_t, uint32_t
+from libc.stdint cimport int64_t
 
-from krafka._speedups.record_batch cimport RecordBuffer, RecordFields
-
-
-cdef class ProducerBatch:
-    cdef readonly PartitionBuffer partition
-    cdef readonly RecordBuffer records
-    cdef readonly double created
-    cdef public double deadline
-    cdef readonly Py_ssize_t charge
-    cdef public int32_t base_sequence
-    cdef public int64_t producer_id
-    cdef public int16_t producer_epoch
-    cdef public int64_t drain_order
-    cdef public int attempts
-    cdef public int32_t attempt_leader_epoch
-    cdef public bint on_wire
-    cdef public bint expedited
-    cdef public bint possibly_written
-    cdef public object body
-    cdef public object last_error
-    cdef readonly bint done
-    cdef readonly object error
-    cdef readonly dict record_errors
-    cdef readonly int64_t base_offset
-    cdef readonly int64_t log_append_time
-    cdef readonly int32_t count
-    cdef object event
-    cdef SendResult result_owner
-    cdef uint32_t result_run
-    cdef int64_t result_timestamp
-
-    cdef object outcome(self, int32_t index, int64_t timestamp)
-
-
-cdef class Delivery:
-    cdef ProducerBatch batch
-    cdef int32_t index
-    cdef int64_t timestamp
-
-
-cdef class PartitionBuffer:
-    cdef readonly str topic
-    cdef readonly int32_t partition
-    cdef readonly ProducerBatch open_batch
-    cdef readonly object pending
-    cdef Py_ssize_t capacity_hint
+from krafka._speedups.batch cimport PartitionBuffer, ProducerBatch
+from krafka._speedups.record_batch cimport RecordFields
 
 
 cdef class TopicBuffer:
@@ -90,17 +46,3 @@ cdef class Appender:
     cdef ProducerBatch open_batch(
         self, PartitionBuffer partition, Py_ssize_t needed, double entered, Py_ssize_t* grant
     )
-
-
-cdef class SendResult:
-    cdef uint32_t* places
-    cdef Py_ssize_t size
-    cdef Py_ssize_t capacity
-    cdef list runs
-    cdef list batches
-    cdef ProducerBatch last_batch
-    cdef dict refused
-
-    cdef int add(self, ProducerBatch batch, int64_t timestamp) except -1
-    cdef int refuse(self, object error) except -1
-    cdef int reserve_one(self) except -1

@@ -4,27 +4,23 @@ Nothing here awaits. The wall clock, the monotonic clock and what to do when a b
 the `Appender`; it tells its caller by BufferFullError or MetadataNotReadyError when the record has to wait.
 """
 
-cimport cython
 from cpython.dict cimport PyDict_GetItemWithError
-from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyObject
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int64_t
 
+from krafka._speedups.batch cimport PartitionBuffer, ProducerBatch
+from krafka._speedups.delivery cimport Delivery, SendResult
 from krafka._speedups.murmur2 cimport murmur2_of
 from krafka._speedups.record_batch cimport (
-    RecordBuffer,
     RecordFields,
     record_body_size,
 )
 from krafka._speedups.varint cimport varint_size
 
 import os
-from collections import deque
-from copy import copy
 from threading import get_ident
 
-from anyio import Event
-
+from krafka._speedups.batch import for_raising
 from krafka.errors import (
     BufferFullError,
     KafkaError,
@@ -32,175 +28,14 @@ from krafka.errors import (
     ProducerStateError,
     RecordTooLargeError,
     RecordValidationError,
-    SendManyError,
 )
-from krafka.records import MAX_PARTITION, RecordMetadata, explain_invalid, timestamp_ms
+from krafka.records import MAX_PARTITION, explain_invalid, timestamp_ms
 
 cdef extern from "clock.h":
     int64_t krafka_wall_clock_ms() nogil
 
 cdef Py_ssize_t BATCH_OVERHEAD = 61
-cdef Py_ssize_t SMALLEST_BUFFER = 1024
 cdef object END = object()
-cdef uint32_t REFUSED = 0xFFFFFFFF
-
-
-cdef class ProducerBatch:
-    """Records of one partition on their way, and their outcome once it is known.
-
-    A batch is completed once, by `complete` or `fail`; every `Delivery` of its records is a view of that.
-    """
-
-    def __cinit__(self, PartitionBuffer partition not None, Py_ssize_t capacity, double created, double deadline):
-        self.partition = partition
-        self.records = RecordBuffer(capacity)
-        self.created = created
-        self.deadline = deadline
-        self.charge = capacity
-        self.base_sequence = -1
-        self.producer_id = -1
-        self.producer_epoch = -1
-        self.drain_order = -1
-        self.attempt_leader_epoch = -1
-        self.base_offset = -1
-        self.log_append_time = -1
-
-    def complete(self, int64_t base_offset, int64_t log_append_time):
-        """Every record is acknowledged; the first lies at `base_offset`, or somewhere unknown if that is -1."""
-        self._check_unfinished()
-        self.base_offset = base_offset
-        self.log_append_time = log_append_time
-        self._finish()
-
-    def fail(self, error not None, dict record_errors=None):
-        """No record was acknowledged; `record_errors` maps the index of those to blame to their own error (KIP-467)."""
-        self._check_unfinished()
-        self.error = error
-        self.record_errors = record_errors
-        self._finish()
-
-    def _check_unfinished(self):
-        if self.done:
-            raise AssertionError(f"batch of {self.partition} was completed twice")
-
-    def _finish(self):
-        self.done = True
-        self.count = self.records.count
-        self.records = None
-        self.body = None
-        self.result_owner = None
-        if self.event is not None:
-            self.event.set()
-
-    @property
-    def record_count(self):
-        return self.count if self.records is None else self.records.count
-
-    def wait(self):
-        """Return an awaitable that ends when the outcome is known; many tasks may wait at once."""
-        if self.event is None:
-            self.event = Event()
-        return self.event.wait()
-
-    cdef object outcome(self, int32_t index, int64_t timestamp):
-        if self.error is not None:
-            raise for_raising(self.error_of(index))
-        return RecordMetadata(
-            self.partition.topic,
-            self.partition.partition,
-            self.base_offset + index if self.base_offset >= 0 else -1,
-            self.log_append_time if self.log_append_time >= 0 else timestamp,
-        )
-
-    def error_of(self, int32_t index):
-        """Return the error of one record, or None; only after the batch is done."""
-        if self.record_errors is None:
-            return self.error
-        return self.record_errors.get(index, self.error)
-
-    def __repr__(self):
-        return (
-            f"<ProducerBatch {self.partition.topic}-{self.partition.partition} records={self.record_count} "
-            f"base_sequence={self.base_sequence} attempts={self.attempts} done={self.done}>"
-        )
-
-
-def for_raising(error):
-    """Return a copy of an error that many records share, to be raised for one of them."""
-    # One error object stands for all records of a batch; raised as it is, each raise would add to its traceback.
-    fresh = copy(error)
-    fresh.__cause__ = error.__cause__
-    if hasattr(error, "__notes__"):
-        fresh.__notes__ = list(error.__notes__)
-    return fresh
-
-
-@cython.freelist(256)
-@cython.final
-cdef class Delivery:
-    """A record in the producer's hands: await it for its `RecordMetadata`, or for the error that befell it.
-
-    It may be awaited any number of times, from any task of the producer's event loop; cancelling an await leaves
-    the record alone. Awaiting a delivery whose outcome is known returns at once, without a checkpoint.
-    """
-
-    def __await__(self):
-        if not self.batch.done:
-            yield from self.batch.wait().__await__()
-        return self.batch.outcome(self.index, self.timestamp)
-
-    @property
-    def done(self):
-        """True once the outcome is known."""
-        return self.batch.done
-
-    @property
-    def topic(self):
-        """The topic the record goes to."""
-        return self.batch.partition.topic
-
-    @property
-    def partition(self):
-        """The partition the record goes to; known from the start."""
-        return self.batch.partition.partition
-
-    @property
-    def metadata(self):
-        """The `RecordMetadata` of an acknowledged record; None while the outcome is unknown or if it failed."""
-        if not self.batch.done or self.batch.error_of(self.index) is not None:
-            return None
-        return self.batch.outcome(self.index, self.timestamp)
-
-    @property
-    def exception(self):
-        """The error of a record that failed; None while the outcome is unknown or if it was acknowledged."""
-        return self.batch.error_of(self.index) if self.batch.done else None
-
-    def __repr__(self):
-        state = "pending" if not self.batch.done else "failed" if self.exception is not None else "delivered"
-        return f"<Delivery {self.topic}-{self.partition} {state}>"
-
-
-cdef class PartitionBuffer:
-    """What is buffered for one partition: the open batch, and before it those that are full or to be retried."""
-
-    def __cinit__(self, str topic not None, int32_t partition):
-        self.topic = topic
-        self.partition = partition
-        self.pending = deque()
-        self.capacity_hint = SMALLEST_BUFFER
-
-    def take_open(self):
-        """Close the open batch and return it; None if there is none. It never holds zero records."""
-        batch = self.open_batch
-        if batch is not None:
-            self.open_batch = None
-            # A batch that left early says that the next one need not start larger than it.
-            self.capacity_hint = max(SMALLEST_BUFFER, min(self.capacity_hint, batch.records.used * 2))
-        return batch
-
-    def __repr__(self):
-        return f"{self.topic}-{self.partition}"
 
 
 cdef class TopicBuffer:
@@ -462,15 +297,16 @@ cdef class Appender:
         batch.records.write(fields, timestamp, body)
         partition.open_batch = batch
         self.on_opened(batch)
-        if needed >= self.records_limit:
+        if needed >= min(self.records_limit, partition.records_limit):
             self.seal(partition)
         return batch
 
     cdef bint grow(self, ProducerBatch batch, Py_ssize_t needed) except -1:
         cdef Py_ssize_t capacity
-        if needed > self.records_limit or self.contended:
+        cdef Py_ssize_t limit = min(self.records_limit, batch.partition.records_limit)
+        if needed > limit or self.contended:
             return False
-        capacity = min(self.records_limit, max(needed, batch.records.capacity * 2))
+        capacity = min(limit, max(needed, batch.records.capacity * 2))
         if capacity - batch.charge > self.available:
             return False
         batch.records.reserve(capacity)
@@ -489,7 +325,8 @@ cdef class Appender:
     cdef ProducerBatch open_batch(
         self, PartitionBuffer partition, Py_ssize_t needed, double entered, Py_ssize_t* grant
     ):
-        cdef Py_ssize_t capacity = max(needed, min(partition.capacity_hint, self.records_limit))
+        cdef Py_ssize_t limit = min(self.records_limit, partition.records_limit)
+        cdef Py_ssize_t capacity = max(needed, min(partition.capacity_hint, limit))
         cdef double now
         self.check_caller()
         if needed > self.buffer_memory:
@@ -520,119 +357,3 @@ def _diagnosed(error, topic, value, key, headers, partition, timestamp):
     return invalid or RecordValidationError(
         f"record for topic {topic!r} cannot be encoded: {type(error).__name__}: {error}"
     )
-
-
-@cython.final
-cdef class SendResult:
-    """What became of the records of one `send_many` call, in their order; a lazy, read-only sequence.
-
-    ``result[i]`` is record i's `RecordMetadata`, or raises its error. Two 32-bit numbers are kept for each record;
-    everything else is computed when asked for.
-    """
-
-    def __cinit__(self):
-        self.places = NULL
-        self.runs = []
-        self.batches = []
-        self.refused = {}
-
-    def __dealloc__(self):
-        PyMem_Free(self.places)
-
-    cdef int reserve_one(self) except -1:
-        cdef uint32_t* grown
-        cdef Py_ssize_t capacity
-        if self.size < self.capacity:
-            return 0
-        capacity = max(64, self.capacity + (self.capacity >> 1))
-        grown = <uint32_t*>PyMem_Realloc(self.places, capacity * 2 * sizeof(uint32_t))
-        if grown is NULL:
-            raise MemoryError
-        self.places = grown
-        self.capacity = capacity
-        return 0
-
-    cdef int add(self, ProducerBatch batch, int64_t timestamp) except -1:
-        self.reserve_one()
-        if batch.result_owner is not self or batch.result_timestamp != timestamp:
-            if batch.result_owner is not self:
-                self.batches.append(batch)
-                batch.result_owner = self
-            batch.result_timestamp = timestamp
-            batch.result_run = len(self.runs)
-            self.runs.append((batch, timestamp))
-        self.places[2 * self.size] = batch.result_run
-        self.places[2 * self.size + 1] = batch.records.count - 1
-        self.size += 1
-        return 0
-
-    cdef int refuse(self, object error) except -1:
-        self.reserve_one()
-        self.refused[self.size] = error
-        self.places[2 * self.size] = REFUSED
-        self.size += 1
-        return 0
-
-    def add_delivery(self, Delivery delivery not None):
-        """Note a record that was appended on its own."""
-        self.reserve_one()
-        if self.last_batch is not delivery.batch:
-            self.batches.append(delivery.batch)
-            self.last_batch = delivery.batch
-        self.places[2 * self.size] = len(self.runs)
-        self.places[2 * self.size + 1] = delivery.index
-        self.runs.append((delivery.batch, delivery.timestamp))
-        self.size += 1
-
-    def add_refused(self, error not None):
-        """Note a record that was never accepted, and why."""
-        self.refuse(error)
-
-    async def wait(self):
-        """Return when the outcome of every record noted so far is known."""
-        for batch in self.batches:
-            if not batch.done:
-                await batch.wait()
-
-    def __len__(self):
-        return self.size
-
-    def __getitem__(self, index):
-        if isinstance(index, slice):
-            return [self[at] for at in range(*index.indices(self.size))]
-        cdef Py_ssize_t at = index
-        if at < 0:
-            at += self.size
-        if not 0 <= at < self.size:
-            raise IndexError(f"record {index} of a result of {self.size}")
-        if self.places[2 * at] == REFUSED:
-            raise for_raising(self.refused[at])
-        batch, timestamp = self.runs[self.places[2 * at]]
-        return (<ProducerBatch>batch).outcome(<int32_t>self.places[2 * at + 1], timestamp)
-
-    @property
-    def failed(self):
-        """``[(index, error)]`` of the records that failed, in order; empty if every one was acknowledged."""
-        if not self.refused and not any(batch.error is not None for batch in self.batches):
-            return []
-        failures = []
-        for at in range(self.size):
-            if self.places[2 * at] == REFUSED:
-                failures.append((at, self.refused[at]))
-                continue
-            error = self.runs[self.places[2 * at]][0].error_of(self.places[2 * at + 1])
-            if error is not None:
-                failures.append((at, error))
-        return failures
-
-    def raise_for_errors(self):
-        """Raise `SendManyError` if any record failed; it carries `failed`, and the first error as its cause."""
-        failed = self.failed
-        if failed:
-            index, error = failed[0]
-            raise SendManyError(
-                f"{len(failed)} of {self.size} records failed; the first is record {index}: {error}", failed=failed
-            ) from error
-
-    def __repr__(self):
-        return f"<SendResult of {self.size} records in {len(self.batches)} batches>"

@@ -49,4 +49,13 @@ cdef class RecordBuffer:
     cdef readonly int64_t max_timestamp
 
     cdef int reserve(self, Py_ssize_t capacity) except -1
+    cdef char* begin(self, int64_t timestamp, Py_ssize_t body_size) noexcept
     cdef void write(self, RecordFields fields, int64_t timestamp, Py_ssize_t body_size) noexcept
+
+
+cdef class RecordCursor:
+    """Reads one buffer's records in turn, to put them into other buffers."""
+
+    cdef readonly RecordBuffer source
+    cdef const char* at
+    cdef readonly int32_t index

@@ -17,7 +17,7 @@ from libc.string cimport memcpy
 
 from krafka._speedups.checksum cimport crc32c_of
 from krafka._speedups.endian cimport store_int16, store_int32, store_int64, store_uint32
-from krafka._speedups.varint cimport varint_size, write_varint
+from krafka._speedups.varint cimport read_varint, varint_size, write_varint
 
 from collections.abc import Mapping, Sequence
 
@@ -208,10 +208,9 @@ cdef class RecordBuffer:
         self.capacity = capacity
         return 0
 
-    cdef void write(self, RecordFields fields, int64_t timestamp, Py_ssize_t body_size) noexcept:
-        """Append one record; the caller has reserved the room and computed body_size for this timestamp."""
+    cdef inline char* begin(self, int64_t timestamp, Py_ssize_t body_size) noexcept:
+        """Write what comes before a record's key, and return where the key goes."""
         cdef char* at = self.data + self.used
-        cdef Py_ssize_t index
         if self.count == 0:
             self.base_timestamp = timestamp
             self.max_timestamp = timestamp
@@ -220,7 +219,12 @@ cdef class RecordBuffer:
         at = write_varint(at, body_size)
         at[0] = 0
         at = write_varint(at + 1, timestamp - self.base_timestamp)
-        at = write_varint(at, self.count)
+        return write_varint(at, self.count)
+
+    cdef void write(self, RecordFields fields, int64_t timestamp, Py_ssize_t body_size) noexcept:
+        """Append one record; the caller has reserved the room and computed body_size for this timestamp."""
+        cdef char* at = self.begin(timestamp, body_size)
+        cdef Py_ssize_t index
         at = write_field(at, &fields.key)
         at = write_field(at, &fields.value)
         at = write_varint(at, fields.header_count)
@@ -233,7 +237,7 @@ cdef class RecordBuffer:
     def append(self, int64_t timestamp, key, value, headers=None):
         """Encode one record at the end; the buffer grows as needed.
 
-        The producer's own path is the accumulator's; this one serves splitting, tools and tests. A field that is
+        The producer's own path is the accumulator's; this one serves tools and tests. A field that is
         not bytes-like raises TypeError, one over 2,147,483,647 bytes ValueError; nothing is written then.
         """
         cdef RecordFields fields = RecordFields()
@@ -247,6 +251,57 @@ cdef class RecordBuffer:
             self.write(fields, timestamp, body)
         finally:
             fields.release()
+
+
+cdef class RecordCursor:
+    """Reads the records of a buffer in turn, and puts them into others: under new offsets, otherwise as they are.
+
+    The buffer may not grow meanwhile.
+    """
+
+    def __cinit__(self, RecordBuffer source not None):
+        self.source = source
+        self.at = source.data
+        self.index = 0
+
+    def skip(self, int32_t count):
+        """Pass over `count` records."""
+        cdef int64_t size = 0
+        for _ in range(min(count, self.source.count - self.index)):
+            self.at = read_varint(self.at, &size) + size
+            self.index += 1
+
+    def move(self, RecordBuffer target not None, int32_t count, Py_ssize_t limit) -> int:
+        """Append up to `count` records to `target`, as long as it holds no more than `limit` bytes; return how many.
+
+        The first record of an empty target goes in whatever its size.
+        """
+        cdef int32_t moved = 0
+        cdef int64_t size = 0, delta = 0, offset = 0, timestamp
+        cdef const char* body
+        cdef const char* rest
+        cdef Py_ssize_t rest_size, body_size, needed
+        cdef char* into
+        while moved < count and self.index < self.source.count:
+            body = read_varint(self.at, &size)
+            rest = read_varint(read_varint(body + 1, &delta), &offset)
+            rest_size = body + size - rest
+            timestamp = self.source.base_timestamp + delta
+            delta = timestamp - target.base_timestamp if target.count else 0
+            body_size = 1 + varint_size(delta) + varint_size(target.count) + rest_size
+            needed = target.used + varint_size(body_size) + body_size
+            if needed > limit and target.count:
+                break
+            if needed > target.capacity:
+                target.reserve(max(needed, min(limit, target.capacity * 2)))
+            into = target.begin(timestamp, body_size)
+            memcpy(into, rest, rest_size)
+            target.used = into + rest_size - target.data
+            target.count += 1
+            self.at = body + size
+            self.index += 1
+            moved += 1
+        return moved
 
 
 def batch_header(

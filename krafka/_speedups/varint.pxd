@@ -24,3 +24,16 @@ cdef inline char* write_varint(char* at, int64_t value) noexcept nogil:
         rest >>= 7
     at[0] = <char>rest
     return at + 1
+
+
+cdef inline const char* read_varint(const char* at, int64_t* value) noexcept nogil:
+    """Read a varint that `write_varint` wrote: nothing is checked."""
+    cdef uint64_t rest = 0
+    cdef int shift = 0
+    while at[0] & 0x80:
+        rest |= <uint64_t>(at[0] & 0x7F) << shift
+        shift += 7
+        at += 1
+    rest |= <uint64_t>(at[0] & 0x7F) << shift
+    value[0] = <int64_t>(rest >> 1) ^ -<int64_t>(rest & 1)
+    return at + 1

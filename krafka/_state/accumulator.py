@@ -12,7 +12,8 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING
 
-from krafka._speedups.append import Appender, TopicBuffer, for_raising
+from krafka._speedups.append import Appender, TopicBuffer
+from krafka._speedups.batch import for_raising
 from krafka._state.memory import BufferMemory
 from krafka._state.partition import NONE, Node, Partition
 from krafka.config import Acks
@@ -22,7 +23,7 @@ from krafka.records import TopicPartition
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from krafka._speedups.append import ProducerBatch
+    from krafka._speedups.batch import ProducerBatch
     from krafka._state.cluster import Cluster, TopicMetadata
     from krafka._state.sequences import Sequences
     from krafka.compression import Compressor
@@ -72,7 +73,7 @@ class RecordAccumulator:
         self._delayed: list[tuple[float, int, Partition]] = []
         self._next_deadline = math.inf
         self._ties = count()
-        self._drain_order = count()
+        self._drained_records = 0
 
     def partitions(self) -> Iterable[Partition]:
         """Every partition of the topics in use, and those of others whose numbering still counts."""
@@ -193,7 +194,9 @@ class RecordAccumulator:
         if self.sequences is not None:
             self.sequences.stamp(partition, batch)
         if batch.drain_order == NONE:
-            batch.drain_order = next(self._drain_order)
+            # Counted in records, so that what a batch is divided into finds its place between the others.
+            batch.drain_order = self._drained_records
+            self._drained_records += batch.record_count
         batch.attempts += 1
         batch.attempt_leader_epoch = partition.leader_epoch
         if self._awaits_answers:
@@ -262,6 +265,37 @@ class RecordAccumulator:
         if not batch.done:
             batch.fail(error, record_errors)
         self._forget(batch)
+
+    def divide(self, batch: ProducerBatch) -> None:
+        """Send a batch that is too large for its broker as several, in its place, and make none as large again.
+
+        How large one may be is the topic's affair and not told: halves find it in a few rounds.
+        """
+        limit = max(batch.records.used // 2, 1)
+        batch.partition.limit_records(limit)
+        self._replace(batch, batch.divide(limit))
+
+    def fail_named(
+        self, batch: ProducerBatch, error: KafkaError, record_errors: dict[int, KafkaError]
+    ) -> None:
+        """Fail the records that a broker named (KIP-467); send the rest of their batch, which it did not append."""
+        rest = batch.without(record_errors)
+        if rest is None:
+            self.fail(batch, error, refused=True, record_errors=record_errors)
+        else:
+            self._replace(batch, [rest])
+
+    def _replace(self, batch: ProducerBatch, parts: list[ProducerBatch]) -> None:
+        order = batch.drain_order
+        for part in parts:
+            part.drain_order = order
+            order += part.record_count
+        if self.sequences is not None:
+            self.sequences.replaced(batch.partition, batch, parts)
+        self.incomplete.pop(batch, None)
+        for part in parts:
+            self.incomplete[part] = None
+            self.reenqueue(part, not_before=0.0)
 
     def _forget(self, batch: ProducerBatch) -> None:
         self.incomplete.pop(batch, None)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from krafka._state.partition import NONE
 
 if TYPE_CHECKING:
-    from krafka._speedups.append import ProducerBatch
+    from krafka._speedups.batch import ProducerBatch
     from krafka._state.partition import Partition
     from krafka._state.sequences import Sequences
 
@@ -45,14 +45,14 @@ class BatchState(State):
 
 
 def batch_state(batch: ProducerBatch) -> BatchState:
-    """The state of a batch."""
+    """The state of a batch; one that was divided goes on as its parts."""
     if batch.done:
         if batch.error is None:
             return BatchState.ACKNOWLEDGED
         return BatchState.OVERDUE if batch.on_wire else BatchState.FAILED
     if batch.partition.open_batch is batch:
         return BatchState.OPEN
-    if batch.attempts == 0:
+    if batch.drain_order == NONE:
         return BatchState.SEALED
     return BatchState.WAITING if batch in batch.partition.pending else BatchState.ON_WIRE
 
@@ -78,7 +78,8 @@ BATCH_LIFE = (
     Step(
         (BatchState.ON_WIRE,),
         BatchState.WAITING,
-        "The answer, or the end of the connection without one, calls for another attempt.",
+        "The answer, or the end of the connection without one, calls for another attempt: with all of its records, or, "
+        "if the broker finds it too large or some of them bad, with parts of it, each a batch from here on.",
     ),
     Step(
         (BatchState.WAITING,),

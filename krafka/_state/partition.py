@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from krafka._speedups.append import PartitionBuffer
+from krafka._speedups.batch import PartitionBuffer
 
 if TYPE_CHECKING:
-    from krafka._speedups.append import ProducerBatch
+    from krafka._speedups.batch import ProducerBatch
 
 NONE = -1
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from krafka._speedups.record_batch import next_sequence
 
 if TYPE_CHECKING:
-    from krafka._speedups.append import ProducerBatch
+    from krafka._speedups.batch import ProducerBatch
     from krafka._state.partition import Partition
 
 NONE = -1
@@ -26,7 +26,10 @@ SEQUENCES = 2**31
 
 
 class Sequences:
-    """The producer's identity and the numbering of its partitions. No number is ever given to a second record."""
+    """The producer's identity and the numbering of its partitions.
+
+    No number under which a record may be in a log is ever given to another.
+    """
 
     def __init__(self) -> None:
         self.producer_id = NONE
@@ -82,6 +85,27 @@ class Sequences:
         """The broker refused a batch for good, so that its numbers are missing and nothing after it can be taken."""
         partition.in_flight.remove(batch)
         _note_gap(partition, batch)
+
+    def replaced(self, partition: Partition, batch: ProducerBatch, parts: list[ProducerBatch]) -> None:
+        """A batch that no broker took gave its records to others, which take over its place and its numbers.
+
+        Numbers that are left over are free again if they were the last; otherwise they are missing from now on.
+        """
+        after = next_sequence(batch.base_sequence, batch.record_count)
+        at = partition.in_flight.index(batch)
+        partition.in_flight[at : at + 1] = parts
+        sequence = batch.base_sequence
+        for part in parts:
+            part.producer_id = batch.producer_id
+            part.producer_epoch = batch.producer_epoch
+            part.base_sequence = sequence
+            sequence = next_sequence(sequence, part.record_count)
+        if sequence == after:
+            return
+        if partition.next_sequence == after:
+            partition.next_sequence = sequence
+        else:
+            _note_gap(partition, parts[0])
 
     def lost(self, partition: Partition, batch: ProducerBatch) -> None:
         """A batch that was sent ended without an answer: nobody knows whether its numbers are in the log."""

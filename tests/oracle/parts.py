@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from krafka._io.sender import ProduceExchange
-    from krafka._speedups.append import Delivery
+    from krafka._speedups.delivery import Delivery
     from krafka._state.memory import Ticket
     from krafka._wire.produce import ProduceResponse
     from krafka.config import ProducerConfig
@@ -122,6 +122,7 @@ class SimulatedEngine(Engine):
         self.clock = lambda: simulation.now
         self.compression_id = config.compression.id
         self.retries = 0
+        self.splits = 0
         self.failure = None
         self._shut = False
         self.metadata: Any = Metadata()

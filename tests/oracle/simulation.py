@@ -28,7 +28,8 @@ from .parts import Exchange, Fault, Sent, SimulatedEngine, Waiter, Waker, Wire
 from .record_batch import decode_batch
 
 if TYPE_CHECKING:
-    from krafka._speedups.append import Delivery, ProducerBatch
+    from krafka._speedups.batch import ProducerBatch
+    from krafka._speedups.delivery import Delivery
 
 TOPIC = "orders"
 NOT_LEADER_OR_FOLLOWER = 6

@@ -19,7 +19,6 @@ from krafka import KafkaError, ProducerClosedError
 from krafka.errors import (
     DuplicateSequenceNumberError,
     InvalidProducerEpochError,
-    InvalidRecordError,
     MessageTooLargeError,
     NotEnoughReplicasError,
     OutOfOrderSequenceNumberError,
@@ -277,31 +276,6 @@ async def test_an_old_epoch_is_refused_and_the_next_one_works() -> None:
 
 
 # -- what the broker finds in the records ------------------------------------------------------------------------------
-
-
-async def test_one_record_is_to_blame_and_its_error_says_so() -> None:
-    async with faulty() as (cluster, producer):
-        cluster.create_topic("compacted", 1, config={"cleanup.policy": "compact"})
-        await producer.partitions_for("compacted")
-        deliveries = [
-            producer.enqueue_nowait("compacted", b"%d" % n, key=None if n == 1 else b"k") for n in range(3)
-        ]
-        errors = [await error_of(delivery) for delivery in deliveries]
-        assert all(type(error) is InvalidRecordError and error.code == 87 for error in errors)
-        assert "record 1 of the batch" in str(errors[1])
-        assert "without key" in str(errors[1])
-        assert "without key" not in str(errors[0])
-        assert not any(error is not None and error.possibly_written for error in errors)
-        assert (await producer.send("compacted", b"fine", key=b"k")).offset == 0
-    assert [record.value for record in cluster.log("compacted")] == [b"fine"]
-
-
-async def test_a_record_larger_than_the_topic_takes() -> None:
-    async with faulty() as (cluster, producer):
-        cluster.create_topic("small", 1, config={"max.message.bytes": "1000"})
-        with pytest.raises(MessageTooLargeError, match=r"small-0 .*max\.message\.bytes is 1000"):
-            await producer.send("small", b"x" * 2000)
-        assert (await producer.send("small", b"x" * 100)).offset == 0
 
 
 async def test_too_few_replicas_until_one_comes_back() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from krafka._speedups.append import Appender, PartitionBuffer, ProducerBatch, TopicBuffer
+from krafka._speedups.append import Appender, TopicBuffer
+from krafka._speedups.batch import PartitionBuffer, ProducerBatch
 
 TOPIC = "orders"
 WALL_CLOCK = 1_700_000_000_000

@@ -13,7 +13,8 @@ import anyio
 import pytest
 from append_path import TOPIC, WALL_CLOCK, AppendPath
 
-from krafka._speedups.append import SendResult, for_raising
+from krafka._speedups.batch import for_raising
+from krafka._speedups.delivery import SendResult
 from krafka.errors import (
     BufferFullError,
     DeliveryTimeoutError,
@@ -31,7 +32,7 @@ from krafka.records import RecordMetadata
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from krafka._speedups.append import Delivery
+    from krafka._speedups.delivery import Delivery
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,8 @@ from krafka.config import ProducerConfig
 from krafka.errors import BufferFullError, DeliveryTimeoutError, KafkaError
 
 if TYPE_CHECKING:
-    from krafka._speedups.append import Delivery, ProducerBatch
+    from krafka._speedups.batch import ProducerBatch
+    from krafka._speedups.delivery import Delivery
     from krafka._state.partition import Node, Partition
 
 TOPIC = "orders"
@@ -447,3 +449,121 @@ def test_memory_that_comes_back_goes_to_who_waits() -> None:
     assert ticket.granted == full.needed
     world.accumulator.memory.leave(ticket)
     assert world.accumulator.memory.available == 3000
+
+
+class TestDivision:
+    def started(self, records: int = 8, **options: Any) -> tuple[World, ProducerBatch]:
+        world = World(idempotent=True, linger=1.0, **options)
+        world.append()
+        world.accumulator.expedite(list(world.accumulator.incomplete))
+        world.acknowledge(world.drain())
+        for _ in range(records):
+            world.append(size=100)
+        return world, self.next(world)
+
+    def next(self, world: World) -> ProducerBatch:
+        world.accumulator.expedite(list(world.accumulator.incomplete))
+        (batch,) = world.drain()
+        return batch
+
+    def test_parts_go_in_its_place_under_its_numbers(self) -> None:
+        world, batch = self.started()
+        world.append(size=100)
+        behind = self.next(world)
+        world.append(size=100)
+        last = self.next(world)
+        world.accumulator.left_wire(batch)
+        world.accumulator.divide(batch)
+        world.accumulator.settle(batch.partition)
+        world.send_again(behind, after=0)
+        world.send_again(last, after=0)
+        sent: list[tuple[int, int]] = []
+        while batches := world.drain():
+            sent += [(each.base_sequence, each.record_count) for each in batches]
+            world.acknowledge(batches)
+        # Each takes up where the one before it ended, under the epoch it had.
+        assert sent[0][0] == 1
+        assert all(number + count == after for (number, count), (after, _) in pairwise(sent))
+        assert sum(count for _, count in sent) == 10
+        assert [each.base_sequence for each in (behind, last)] == [9, 10]
+        assert world.accumulator.sequences is not None
+        assert world.accumulator.sequences.producer_epoch == 0
+        assert not world.accumulator.incomplete
+        assert world.accumulator.memory.available == world.config.buffer_memory
+
+    def test_numbers_left_over_are_given_again_if_they_were_the_last(self) -> None:
+        world, batch = self.started()
+        world.accumulator.left_wire(batch)
+        world.accumulator.fail_named(batch, KafkaError("x"), {2: KafkaError("a"), 5: KafkaError("b")})
+        world.accumulator.settle(batch.partition)
+        rest = self.next(world)
+        assert (rest.base_sequence, rest.record_count, rest.producer_epoch) == (1, 6, 0)
+        world.acknowledge([rest])
+        world.append()
+        assert self.next(world).base_sequence == 7
+
+    def test_numbers_left_over_before_others_take_a_new_epoch(self) -> None:
+        world, batch = self.started()
+        world.append()
+        behind = self.next(world)
+        world.accumulator.left_wire(batch)
+        world.accumulator.fail_named(batch, KafkaError("x"), {2: KafkaError("a")})
+        world.accumulator.settle(batch.partition)
+        assert world.drain() == []
+        world.send_again(behind, after=0)
+        rest = self.next(world)
+        assert (rest.base_sequence, rest.record_count, rest.producer_epoch) == (0, 7, 1)
+        assert (behind.base_sequence, behind.producer_epoch) == (7, 1)
+        world.acknowledge([rest])
+        assert self.next(world) is behind
+
+    def test_numbers_wrap_within_the_parts(self) -> None:
+        world, batch = self.started()
+        batch.partition.next_sequence = 3
+        batch.base_sequence = 2**31 - 5
+        world.accumulator.left_wire(batch)
+        world.accumulator.divide(batch)
+        numbers = [(part.base_sequence, part.record_count) for part in batch.partition.in_flight]
+        assert numbers == [(2**31 - 5, 4), (2**31 - 1, 4)]
+
+    def test_without_numbers_the_parts_keep_their_order(self) -> None:
+        world = World(linger=1.0)
+        deliveries = [world.append(size=100) for _ in range(8)]
+        batch = self.next(world)
+        world.append(size=100)
+        world.accumulator.left_wire(batch)
+        world.accumulator.divide(batch)
+        world.accumulator.settle(batch.partition)
+        ended: list[int] = []
+        while batches := world.drain():
+            world.acknowledge(batches)
+            ended.append(sum(delivery.done for delivery in deliveries))
+        assert ended == [4, 8]
+
+    def test_later_batches_are_no_larger_than_its_parts(self) -> None:
+        world, batch = self.started()
+        world.accumulator.left_wire(batch)
+        size = len(batch.records)
+        world.accumulator.divide(batch)
+        for _ in range(20):
+            world.append(size=100)
+        assert len(world.partitions[0].pending) > 5
+        assert all(len(each.records) <= size // 2 for each in world.partitions[0].pending)
+        assert world.partitions[0].open_batch is not None
+        assert len(world.partitions[0].open_batch.records) <= size // 2
+
+    def test_a_part_that_expires_before_it_was_sent_again_leaves_its_numbers_in_doubt(self) -> None:
+        world, batch = self.started()
+        world.accumulator.left_wire(batch)
+        world.accumulator.divide(batch)
+        world.accumulator.settle(batch.partition)
+        first = self.next(world)
+        for part in list(world.accumulator.incomplete):
+            if part is not first:
+                world.accumulator.withdraw(part, DeliveryTimeoutError("late"))
+        assert not batch.done
+        world.acknowledge([first])
+        assert batch.done
+        world.append()
+        assert self.next(world).producer_epoch == 1
+        assert world.accumulator.memory.available < world.config.buffer_memory

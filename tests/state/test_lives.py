@@ -30,7 +30,7 @@ from krafka._state.sequences import Sequences
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from krafka._speedups.append import ProducerBatch
+    from krafka._speedups.batch import ProducerBatch
     from krafka._state.partition import Partition
 
 LIVES = {
@@ -76,6 +76,11 @@ class Watcher:
         if accumulator is None:
             return
         for batch in {**self._batches, **accumulator.incomplete}:
+            if batch.divided:
+                self._batches.pop(batch, None)
+                continue
+            if batch.whole is not None and batch not in self._batches:
+                self._batches[batch] = BatchState.ON_WIRE
             state = batch_state(batch)
             self._note(self._batches, batch, state, self.batch_steps)
             if state in ENDED:
@@ -106,9 +111,9 @@ def watcher(monkeypatch: pytest.MonkeyPatch) -> Watcher:
         return call
 
     changing = {
-        RecordAccumulator: "_opened _mark_ready _prepare _send left_wire reenqueue acknowledge fail withdraw settle "
-        "update",
-        Sequences: "stamp acknowledged refused lost out_of_order forgotten settle set_identity",
+        RecordAccumulator: "_opened _mark_ready _prepare _send left_wire reenqueue acknowledge fail divide fail_named "
+        "withdraw settle update",
+        Sequences: "stamp acknowledged refused replaced lost out_of_order forgotten settle set_identity",
     }
     for owner, names in changing.items():
         for name in names.split():

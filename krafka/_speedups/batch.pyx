@@ -1,0 +1,255 @@
+"""Batches of one partition's records on their way, what becomes of them, and the buffer they wait in."""
+
+from libc.stdint cimport int32_t, int64_t
+
+from krafka._speedups.record_batch cimport RecordBuffer, RecordCursor
+
+from bisect import bisect_right
+from collections import deque
+from copy import copy
+
+from anyio import Event
+
+from krafka.records import RecordMetadata
+
+cdef extern from "Python.h":
+    const Py_ssize_t PY_SSIZE_T_MAX
+
+cdef Py_ssize_t SMALLEST_BUFFER = 1024
+
+
+cdef class ProducerBatch:
+    """Records of one partition on their way, and their outcome once it is known.
+
+    A batch is completed once, by `complete` or `fail`; every `Delivery` of its records is a view of that. One that a
+    broker does not take as it is gives its records to others, by `divide` or `without`, and is done when those are.
+    """
+
+    def __cinit__(self, PartitionBuffer partition not None, Py_ssize_t capacity, double created, double deadline):
+        self.partition = partition
+        self.records = RecordBuffer(capacity)
+        self.created = created
+        self.deadline = deadline
+        self.charge = capacity
+        self.base_sequence = -1
+        self.producer_id = -1
+        self.producer_epoch = -1
+        self.drain_order = -1
+        self.attempt_leader_epoch = -1
+        self.base_offset = -1
+        self.log_append_time = -1
+
+    def complete(self, int64_t base_offset, int64_t log_append_time):
+        """Every record is acknowledged; the first lies at `base_offset`, or somewhere unknown if that is -1."""
+        self._check_unfinished()
+        self.base_offset = base_offset
+        self.log_append_time = log_append_time
+        self._finish()
+
+    def fail(self, error not None, dict record_errors=None):
+        """No record was acknowledged; `record_errors` maps the index of those to blame to their own error (KIP-467)."""
+        self._check_unfinished()
+        self.error = error
+        self.record_errors = record_errors
+        self._finish()
+
+    def _check_unfinished(self):
+        if self.done or self.parts is not None:
+            raise AssertionError(f"batch of {self.partition} was completed twice")
+
+    def _finish(self):
+        self._let_go()
+        self.done = True
+        self._wake()
+        if self.whole is not None:
+            self.whole._part_done()
+
+    def _let_go(self):
+        self.count = self.records.count
+        self.records = None
+        self.body = None
+        self.result_owner = None
+
+    def _wake(self):
+        # Whoever waits for a record of a divided batch looks after each part whether it was that record's.
+        event = self.event
+        if event is not None:
+            self.event = None
+            event.set()
+        if self.whole is not None and not self.whole.done:
+            self.whole._wake()
+
+    @property
+    def record_count(self):
+        return self.count if self.records is None else self.records.count
+
+    @property
+    def divided(self):
+        """Whether the records have moved to other batches."""
+        return self.parts is not None
+
+    def wait(self):
+        """Return an awaitable that ends when outcomes are known, all or those of a part; many tasks may wait."""
+        if self.event is None:
+            self.event = Event()
+        return self.event.wait()
+
+    # -- records that move to other batches -----------------------------------------------------------------------
+
+    def divide(self, Py_ssize_t limit):
+        """Move the records, in order, to new batches of at most `limit` bytes of records each; return those.
+
+        A record that is larger has a batch of its own. The batches share this one's deadline and memory, and the
+        number of its attempts but for the last, which was none of theirs.
+        """
+        cdef ProducerBatch part
+        cursor = RecordCursor(self.records)
+        starts = []
+        parts = []
+        while cursor.index < self.records.count:
+            starts.append(cursor.index)
+            part = self._part(limit)
+            cursor.move(part.records, self.records.count, limit)
+            parts.append(part)
+        left = self.charge
+        for part in parts[1:]:
+            part.charge = self.charge * part.records.used // self.records.used
+            left -= part.charge
+        part = parts[0]
+        part.charge = left
+        self._hand_over(starts, [(part, 0) for part in parts], len(parts))
+        return parts
+
+    def without(self, dict record_errors not None):
+        """Fail the records of these indexes; move the others to one new batch and return it, None if there are none."""
+        cdef ProducerBatch rest
+        cursor = RecordCursor(self.records)
+        starts = []
+        parts = []
+        rest = self._part(self.records.used)
+        rest.charge = self.charge
+        at = 0
+        for index in [*sorted(record_errors), self.records.count]:
+            if index > at:
+                starts.append(at)
+                parts.append((rest, rest.records.count))
+                cursor.move(rest.records, index - at, PY_SSIZE_T_MAX)
+            if index < self.records.count:
+                starts.append(index)
+                parts.append((None, 0))
+                cursor.skip(1)
+            at = index + 1
+        if rest.records.count == 0:
+            return None
+        self.record_errors = record_errors
+        self._hand_over(starts, parts, 1)
+        self._wake()
+        return rest
+
+    cdef ProducerBatch _part(self, Py_ssize_t capacity):
+        cdef ProducerBatch part = ProducerBatch(
+            self.partition, min(capacity, self.records.used), self.created, self.deadline
+        )
+        part.whole = self
+        part.attempts = self.attempts - 1
+        part.last_error = self.last_error
+        return part
+
+    def _hand_over(self, list starts, list parts, int32_t open_parts):
+        self.part_starts = starts
+        self.parts = parts
+        self.open_parts = open_parts
+        self.charge = 0
+        self._let_go()
+
+    def _part_done(self):
+        self.open_parts -= 1
+        if self.open_parts == 0:
+            errors = [part.error for part, _ in self.parts if part is not None and part.error is not None]
+            errors += (self.record_errors or {}).values()
+            self.error = errors[0] if errors else None
+            self.done = True
+            self._wake()
+            if self.whole is not None:
+                self.whole._part_done()
+
+    def _part_of(self, int32_t index):
+        at = bisect_right(self.part_starts, index) - 1
+        part, first = self.parts[at]
+        return part, index - self.part_starts[at] + first
+
+    cdef bint settled(self, int32_t index) except -1:
+        """Whether the outcome of one record is known."""
+        if self.done or self.parts is None:
+            return self.done
+        part, at = self._part_of(index)
+        return part is None or (<ProducerBatch>part).settled(at)
+
+    # -- outcomes -------------------------------------------------------------------------------------------------
+
+    cdef object outcome(self, int32_t index, int64_t timestamp):
+        if self.parts is not None:
+            part, at = self._part_of(index)
+            if part is not None:
+                return (<ProducerBatch>part).outcome(at, timestamp)
+        if self.error is not None or self.record_errors is not None:
+            raise for_raising(self.error_of(index))
+        return RecordMetadata(
+            self.partition.topic,
+            self.partition.partition,
+            self.base_offset + index if self.base_offset >= 0 else -1,
+            self.log_append_time if self.log_append_time >= 0 else timestamp,
+        )
+
+    def error_of(self, int32_t index):
+        """Return the error of one record, or None; only after its outcome is known."""
+        if self.parts is not None:
+            part, at = self._part_of(index)
+            if part is not None:
+                return part.error_of(at)
+        if self.record_errors is None:
+            return self.error
+        return self.record_errors.get(index, self.error)
+
+    def __repr__(self):
+        return (
+            f"<ProducerBatch {self.partition.topic}-{self.partition.partition} records={self.record_count} "
+            f"base_sequence={self.base_sequence} attempts={self.attempts} done={self.done}>"
+        )
+
+
+def for_raising(error):
+    """Return a copy of an error that many records share, to be raised for one of them."""
+    # One error object stands for all records of a batch; raised as it is, each raise would add to its traceback.
+    fresh = copy(error)
+    fresh.__cause__ = error.__cause__
+    if hasattr(error, "__notes__"):
+        fresh.__notes__ = list(error.__notes__)
+    return fresh
+
+
+cdef class PartitionBuffer:
+    """What is buffered for one partition: the open batch, and before it those that are full or to be retried."""
+
+    def __cinit__(self, str topic not None, int32_t partition):
+        self.topic = topic
+        self.partition = partition
+        self.pending = deque()
+        self.capacity_hint = SMALLEST_BUFFER
+        self.records_limit = PY_SSIZE_T_MAX
+
+    def limit_records(self, Py_ssize_t limit):
+        """Make no more batches with more than `limit` bytes of records: a broker takes none of that size."""
+        self.records_limit = min(self.records_limit, limit)
+
+    def take_open(self):
+        """Close the open batch and return it; None if there is none. It never holds zero records."""
+        batch = self.open_batch
+        if batch is not None:
+            self.open_batch = None
+            # A batch that left early says that the next one need not start larger than it.
+            self.capacity_hint = max(SMALLEST_BUFFER, min(self.capacity_hint, batch.records.used * 2))
+        return batch
+
+    def __repr__(self):
+        return f"{self.topic}-{self.partition}"

@@ -1,0 +1,23 @@
+from libc.stdint cimport int32_t, int64_t, uint32_t
+
+from krafka._speedups.batch cimport ProducerBatch
+
+
+cdef class Delivery:
+    cdef ProducerBatch batch
+    cdef int32_t index
+    cdef int64_t timestamp
+
+
+cdef class SendResult:
+    cdef uint32_t* places
+    cdef Py_ssize_t size
+    cdef Py_ssize_t capacity
+    cdef list runs
+    cdef list batches
+    cdef ProducerBatch last_batch
+    cdef dict refused
+
+    cdef int add(self, ProducerBatch batch, int64_t timestamp) except -1
+    cdef int refuse(self, object error) except -1
+    cdef int reserve_one(self) except -1
