@@ -190,11 +190,20 @@ def run_with_plugin(folder: Path, test: str, *arguments: str) -> subprocess.Comp
     )
 
 
-SIDE_BY_SIDE = pytest.mark.parametrize("arguments", [(), ("-n", "2")], ids=["alone", "side by side"])
+SIDE_BY_SIDE = ("-n", "1")
+"""The tests in a process of their own, and their reports sent to another."""
 
 
-@SIDE_BY_SIDE
-@pytest.mark.parametrize("test", SKIPS.values(), ids=SKIPS)
+@pytest.mark.parametrize(
+    ("test", "arguments"),
+    [
+        *(pytest.param(test, (), id=name) for name, test in SKIPS.items()),
+        *(
+            pytest.param(SKIPS[name], SIDE_BY_SIDE, id=f"{name}, elsewhere")
+            for name in ("a call", "a module")
+        ),
+    ],
+)
 def test_a_skip_fails(tmp_path: Path, test: str, arguments: tuple[str, ...]) -> None:
     finished = run_with_plugin(tmp_path, test, *arguments)
     assert finished.returncode in {1, 2}, finished.stdout
@@ -202,7 +211,7 @@ def test_a_skip_fails(tmp_path: Path, test: str, arguments: tuple[str, ...]) -> 
     assert "1 skipped" not in finished.stdout
 
 
-@SIDE_BY_SIDE
+@pytest.mark.parametrize("arguments", [(), SIDE_BY_SIDE], ids=["here", "elsewhere"])
 def test_a_skip_that_is_allowed_is_printed(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     finished = run_with_plugin(tmp_path, "def test_it(): pytest.skip('the sun is up')", *arguments)
     assert finished.returncode == 0, finished.stdout
