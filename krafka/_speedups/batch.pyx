@@ -151,7 +151,7 @@ cdef class ProducerBatch:
             self.partition, min(capacity, self.records.used), self.created, self.deadline
         )
         part.whole = self
-        part.attempts = self.attempts - 1
+        part.attempts = max(self.attempts - 1, 0)
         part.last_error = self.last_error
         return part
 

@@ -137,7 +137,7 @@ class RecordAccumulator:
                 node.ready.popleft()
                 partition.queued = False
                 continue
-            batch_bytes = self._prepare(batch)
+            batch, batch_bytes = self._prepare(batch)
             if drained and size + batch_bytes > max_bytes:
                 break
             node.ready.popleft()
@@ -180,14 +180,26 @@ class RecordAccumulator:
             return None if partition.on_wire else batch
         return batch if self.sequences.may_send(partition, batch) else None
 
-    def _prepare(self, batch: ProducerBatch) -> int:
+    def _prepare(self, batch: ProducerBatch) -> tuple[ProducerBatch, int]:
+        """The batch to send, made ready for the wire, and its size there."""
         partition = batch.partition
         if partition.open_batch is batch:
             partition.pending.append(partition.take_open())
+        if (
+            batch.drain_order == NONE
+            and len(batch.records) > partition.records_limit
+            and batch.record_count > 1
+        ):
+            # It was full before a batch of its size was refused.
+            partition.pending.popleft()
+            parts = batch.divide(partition.records_limit)
+            partition.pending.extendleft(reversed(parts))
+            self._exchange(batch, parts)
+            batch = parts[0]
         if batch.body is None:
             records = memoryview(batch.records)
             batch.body = records if self._compress is None else self._compress(records)
-        return len(batch.body)
+        return batch, len(batch.body)
 
     def _send(self, partition: Partition, node: Node, batch: ProducerBatch) -> None:
         partition.pending.popleft()
@@ -292,10 +304,13 @@ class RecordAccumulator:
             order += part.record_count
         if self.sequences is not None:
             self.sequences.replaced(batch.partition, batch, parts)
-        self.incomplete.pop(batch, None)
+        self._exchange(batch, parts)
         for part in parts:
-            self.incomplete[part] = None
             self.reenqueue(part, not_before=0.0)
+
+    def _exchange(self, batch: ProducerBatch, parts: list[ProducerBatch]) -> None:
+        self.incomplete.pop(batch, None)
+        self.incomplete.update(dict.fromkeys(parts))
 
     def _forget(self, batch: ProducerBatch) -> None:
         self.incomplete.pop(batch, None)

@@ -567,3 +567,22 @@ class TestDivision:
         world.append()
         assert self.next(world).producer_epoch == 1
         assert world.accumulator.memory.available < world.config.buffer_memory
+
+    def test_batches_that_were_full_before_are_divided_before_they_are_sent(self) -> None:
+        world, batch = self.started(batch_size=1000)
+        size = len(batch.records)
+        for _ in range(20):
+            world.append(size=100)
+        world.accumulator.left_wire(batch)
+        world.accumulator.divide(batch)
+        sent: list[tuple[int, int]] = []
+        while batches := world.drain():
+            (each,) = batches
+            assert len(each.records) <= size // 2
+            assert each.attempts == 1
+            sent.append((each.base_sequence, each.record_count))
+            world.acknowledge(batches)
+        assert all(number + count == after for (number, count), (after, _) in pairwise(sent))
+        assert sum(count for _, count in sent) == 28 - sum(
+            delivery.records.count for delivery in world.accumulator.incomplete
+        )

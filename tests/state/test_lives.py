@@ -77,14 +77,16 @@ class Watcher:
             return
         for batch in {**self._batches, **accumulator.incomplete}:
             if batch.divided:
-                self._batches.pop(batch, None)
                 continue
             if batch.whole is not None and batch not in self._batches:
-                self._batches[batch] = BatchState.ON_WIRE
+                # Its records go on from where the batch was that they were in.
+                self._batches[batch] = self._batches[batch.whole]
             state = batch_state(batch)
             self._note(self._batches, batch, state, self.batch_steps)
             if state in ENDED:
                 del self._batches[batch]
+        for batch in [each for each in self._batches if each.divided and each.done]:
+            del self._batches[batch]
         if accumulator.sequences is not None:
             for partition in accumulator.partitions():
                 numbering = numbering_state(accumulator.sequences, partition)
