@@ -7,7 +7,7 @@ import sys
 import time
 import tracemalloc
 
-from .judge import Tally, case_of, examine
+from .judge import Tally, attempt, case_of, judge
 from .runner import report, run_in_processes
 
 
@@ -36,13 +36,16 @@ def replay(seed: int, number: int) -> int:
     print("  spoilt: " + " | ".join(chunk.hex() for chunk in case.chunks), flush=True)
     tally = Tally()
     tracemalloc.start()
+    received = attempt(case)
+    tracemalloc.stop()
+    print(
+        f"  {received.outcome!r}\n  {received.peak} bytes allocated, {received.seconds * 1e6:.0f} microseconds"
+    )
     try:
-        examine(case, tally)
+        judge(received, tally)
     except AssertionError as finding:
         print(f"FOUND {finding}")
         return 1
-    finally:
-        tracemalloc.stop()
     print(f"nothing found: {dict(tally.outcomes)} {dict(tally.refusals)}")
     return 0
 

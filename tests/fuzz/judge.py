@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 import tracemalloc
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from random import Random
@@ -16,11 +18,12 @@ from krafka._state.pipeline import RequestPipeline
 from krafka._wire.frames import decode_message, encode_message
 from krafka.errors import ProtocolError
 
+from . import oracle
 from .corpus import CORRELATION_ID, Specimen, corpus
 from .mutator import mutated, stream_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable, Iterator
 
     from krafka._wire.schema import Response
 
@@ -36,7 +39,10 @@ SECONDS_FIXED = 0.002
 SECONDS_A_BYTE = 2e-6
 
 LONGEST_TEXT = 500
+NEGATIVE = re.compile(r"-\d+ (bytes )?are left")
 CASES_AHEAD = 200
+WATCHED_BLOCKS = 4
+"""Of so many blocks of cases the memory of one is watched, which makes it three times as slow; all have a limit."""
 
 REFUSALS = (
     "announced a response of",
@@ -152,53 +158,69 @@ def _ignore(_outcome: object, _now: float) -> None:
     return None
 
 
-def examine(
-    case: Case,
-    tally: Tally,
-    receive: Callable[[Case, RequestPipeline, FrameReader], Response | None] = receive,
-) -> None:
-    """Have one case received, and note what came of it. Raises `FoundError`.
+class Received(NamedTuple):
+    """What a connection would know after a case's bytes, and what that took."""
 
-    Memory is watched while tracemalloc runs.
-    """
+    case: Case
+    pipeline: RequestPipeline
+    held_bytes: int
+    outcome: Response | Exception | None
+    """None while the response is not whole."""
+    seconds: float
+    """Of this thread."""
+    peak: int
+    """Bytes allocated at most meanwhile, 0 unless tracemalloc runs."""
+
+
+Receive = Callable[[Case, RequestPipeline, FrameReader], "Response | None"]
+
+
+def attempt(case: Case, receive: Receive = receive) -> Received:
+    """Have one case received; nothing is said about it yet."""
     pipeline = waiting_for(case.specimen)
     frames = FrameReader(MAX_FRAME_BYTES, "broker 1 at kafka:9092")
-    response = refusal = None
-    memory_before = _watch_memory()
+    outcome: Response | Exception | None
+    before = _watch_memory()
     began = time.thread_time()
     try:
-        response = receive(case, pipeline, frames)
-    except ProtocolError as error:
-        refusal = error
+        outcome = receive(case, pipeline, frames)
     except Exception as error:
-        raise FoundError(f"{case}: {type(error).__name__} instead of ProtocolError: {error}") from error
+        outcome = error
     seconds = time.thread_time() - began
-    _check_memory(case, memory_before, tally)
-    _check_time(case, seconds, tally, receive)
+    peak = tracemalloc.get_traced_memory()[1] - before if tracemalloc.is_tracing() else 0
+    return Received(case, pipeline, frames.held_bytes, outcome, seconds, peak)
+
+
+def judge(received: Received, tally: Tally, receive: Receive = receive) -> None:
+    """Note what came of a case. Raises `FoundError`."""
+    case, pipeline, held_bytes, outcome, seconds, peak = received
     tally.responses[case.specimen.response.__name__] += 1
-    if refusal is not None:
+    _check_memory(case, peak, tally)
+    _check_time(case, seconds, tally, receive)
+    if isinstance(outcome, ProtocolError):
         tally.outcomes["refused"] += 1
-        _check_refusal(case, refusal, pipeline, tally)
-    elif response is None:
+        _check_refusal(case, outcome, pipeline, tally)
+    elif isinstance(outcome, Exception):
+        text = f"{case}: {type(outcome).__name__} instead of ProtocolError: {outcome}"
+        raise FoundError(text) from outcome
+    elif outcome is None:
         tally.outcomes["incomplete"] += 1
-        if frames.held_bytes > case.size or pipeline.in_flight != 1:
-            raise FoundError(f"{case}: {frames.held_bytes} bytes are held")
+        if held_bytes > case.size or pipeline.in_flight != 1:
+            raise FoundError(f"{case}: {held_bytes} bytes are held")
     else:
         tally.outcomes["decoded"] += 1
-        _check_round_trip(case, response)
+        _check_round_trip(case, outcome)
+    _check_against_oracle(case, outcome)
 
 
 def _watch_memory() -> int:
     if not tracemalloc.is_tracing():
-        return -1
+        return 0
     tracemalloc.reset_peak()
     return tracemalloc.get_traced_memory()[0]
 
 
-def _check_memory(case: Case, before: int, tally: Tally) -> None:
-    if before < 0:
-        return
-    peak = tracemalloc.get_traced_memory()[1] - before
+def _check_memory(case: Case, peak: int, tally: Tally) -> None:
     if peak > MEMORY_FACTOR * case.size + MEMORY_FIXED:
         raise FoundError(f"{case}: {peak} bytes were allocated for it")
     proportion = (peak - MEMORY_FIXED) / case.size
@@ -206,12 +228,7 @@ def _check_memory(case: Case, before: int, tally: Tally) -> None:
         tally.most_memory = (proportion, str(case))
 
 
-def _check_time(
-    case: Case,
-    seconds: float,
-    tally: Tally,
-    receive: Callable[[Case, RequestPipeline, FrameReader], Response | None],
-) -> None:
+def _check_time(case: Case, seconds: float, tally: Tally, receive: Receive) -> None:
     allowed = SECONDS_FIXED + SECONDS_A_BYTE * case.size
     attempts = 5
     while seconds > allowed and attempts:
@@ -228,10 +245,32 @@ def _check_time(
         tally.slowest = (seconds, str(case))
 
 
+def _check_against_oracle(case: Case, outcome: Response | Exception | None) -> None:
+    """Hold the compiled decoder to the plain one, wherever a whole frame with the right header came to it."""
+    data = b"".join(case.chunks)
+    frame = data[4:]
+    if len(frame) < 4 or int.from_bytes(data[:4], "big") != len(frame):
+        return
+    if int.from_bytes(frame[:4], "big", signed=True) != CORRELATION_ID:
+        return
+    try:
+        expected = oracle.decode(case.specimen.response, case.specimen.version, frame)
+    except oracle.RefusedError as reason:
+        if not isinstance(outcome, Exception):
+            raise FoundError(f"{case}: decoded, though {reason}: {outcome}") from reason
+    else:
+        if isinstance(outcome, Exception):
+            raise FoundError(f"{case}: a sound response is refused: {outcome}")
+        if outcome != expected:
+            raise FoundError(f"{case}: decoded as {outcome} instead of {expected}")
+
+
 def _check_refusal(case: Case, refusal: ProtocolError, pipeline: RequestPipeline, tally: Tally) -> None:
     text = str(refusal)
     if not 10 < len(text) <= LONGEST_TEXT:
         raise FoundError(f"{case}: refused with a text of {len(text)} characters: {text[:200]!r}")
+    if NEGATIVE.search(text):
+        raise FoundError(f"{case}: more was read than there is: {text}")
     kind = next((kind for kind in REFUSALS if kind in text), None)
     if kind is None:
         raise FoundError(f"{case}: refused in words nobody expects: {text}")
@@ -256,29 +295,39 @@ def _check_round_trip(case: Case, response: Response) -> None:
 def run(
     seed: int, numbers: Iterable[int], *, begin: Callable[[Case], object] = id, most_findings: int = 5
 ) -> Tally:
-    """Examine the cases of these numbers, watching memory; ends after so many findings.
+    """Examine the cases of these numbers, watching memory for some; ends after so many findings.
 
     `begin` is called with each case before anything else looks at it.
     """
     tally = Tally()
     ahead = iter(numbers)
     while len(tally.findings) < most_findings:
-        # Made ahead of time, because whatever is allocated while memory is watched takes much longer.
+        # All else is done before and after, because it takes much longer while memory is watched.
         cases = [case_of(seed, number) for number in islice(ahead, CASES_AHEAD)]
         if not cases:
             break
-        tracemalloc.start()
-        try:
+        received = []
+        with _watching_memory(cases[0].number // CASES_AHEAD % WATCHED_BLOCKS == 0):
             for case in cases:
                 begin(case)
-                _examine_or_note(case, tally)
-        finally:
-            tracemalloc.stop()
+                received.append(attempt(case))
+        for each in received:
+            _judge_or_note(each, tally)
     return tally
 
 
-def _examine_or_note(case: Case, tally: Tally) -> None:
+@contextmanager
+def _watching_memory(is_watched: bool) -> Iterator[None]:
+    if is_watched:
+        tracemalloc.start()
     try:
-        examine(case, tally)
+        yield
+    finally:
+        tracemalloc.stop()
+
+
+def _judge_or_note(received: Received, tally: Tally) -> None:
+    try:
+        judge(received, tally)
     except FoundError as finding:
         tally.findings.append(str(finding))

@@ -24,8 +24,9 @@ from .judge import (
     Case,
     FoundError,
     Tally,
+    attempt,
     case_of,
-    examine,
+    judge,
     receive,
 )
 from .mutator import uvarint
@@ -104,6 +105,16 @@ def gives_another_class(case: Case, pipeline: RequestPipeline, frames: FrameRead
     return APIS[-1].response()
 
 
+def gives_another_value(case: Case, pipeline: RequestPipeline, frames: FrameReader) -> Any:
+    response: Any = receive(case, pipeline, frames)
+    response.throttle_time_ms ^= 1
+    return response
+
+
+def refuses_what_is_sound(case: Case, pipeline: RequestPipeline, frames: FrameReader) -> Any:
+    raise ProtocolError("responses needs 4 bytes, 3 are left")
+
+
 def gives_what_cannot_be_sent(case: Case, pipeline: RequestPipeline, frames: FrameReader) -> Any:
     response: Any = receive(case, pipeline, frames)
     response.throttle_time_ms = 2**40
@@ -118,6 +129,10 @@ def refuses_in_other_words(case: Case, pipeline: RequestPipeline, frames: FrameR
     raise ProtocolError("something is the matter")
 
 
+def reads_too_far(case: Case, pipeline: RequestPipeline, frames: FrameReader) -> Any:
+    raise ProtocolError("Produce response v3: -1 bytes are left over after the message")
+
+
 def loses_the_request(case: Case, pipeline: RequestPipeline, frames: FrameReader) -> Any:
     pipeline.drain()
     raise ProtocolError("responses needs 4 bytes, 3 are left")
@@ -130,20 +145,24 @@ def loses_the_request(case: Case, pipeline: RequestPipeline, frames: FrameReader
         (is_large, "bytes were allocated"),
         (is_slow, "it took 0.02"),
         (gives_another_class, "decoded as PushTelemetryResponse"),
+        (gives_another_value, "throttle_time_ms=.* instead of .*throttle_time_ms="),
+        (refuses_what_is_sound, "a sound response is refused"),
         (gives_what_cannot_be_sent, "cannot be sent"),
         (refuses_at_length, "a text of 2300 characters"),
         (refuses_in_other_words, "words nobody expects"),
+        (reads_too_far, "more was read than there is"),
         (loses_the_request, "the request is gone"),
     ],
 )
 def test_a_broken_decoder_is_found(broken: Any, words: str) -> None:
-    examine(sound_case(), Tally())
+    judge(attempt(sound_case()), Tally())
     tracemalloc.start()
     try:
-        with pytest.raises(FoundError, match=words) as caught:
-            examine(sound_case(), Tally(), broken)
+        received = attempt(sound_case(), broken)
     finally:
         tracemalloc.stop()
+    with pytest.raises(FoundError, match=words) as caught:
+        judge(received, Tally(), broken)
     assert str(caught.value).startswith("response 0 of seed 0: ProduceResponse v3")
 
 
