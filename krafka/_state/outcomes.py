@@ -1,7 +1,7 @@
 """What the answer to a batch means: done, to be sent again, or failed, and what that does to its numbering.
 
-The rules are those of Kafka's Java client (`Sender.completeBatch`, `TransactionManager.canRetry`); which codes are
-passing, which call for fresh metadata and which end the producer is said by the error classes themselves.
+What each error means is said by the table in `krafka._state.rules`; here is what the table leaves to the batch: whether
+there is time for another attempt, whether it has numbers, and whether it can be divided.
 """
 
 from __future__ import annotations
@@ -10,58 +10,13 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from krafka._speedups.record_batch import HEADER_SIZE
-from krafka.errors import (
-    ClusterAuthorizationFailedError,
-    DuplicateSequenceNumberError,
-    InvalidProducerIdMappingError,
-    InvalidRecordError,
-    KafkaError,
-    KafkaStorageError,
-    MessageTooLargeError,
-    NotEnoughReplicasAfterAppendError,
-    NotLeaderOrFollowerError,
-    OutOfOrderSequenceNumberError,
-    ProducerFencedError,
-    RecordListTooLargeError,
-    RequestTimedOutError,
-    TransactionalIdAuthorizationFailedError,
-    UnknownProducerIdError,
-    UnknownServerError,
-    UnknownTopicOrPartitionError,
-    UnsupportedVersionError,
-    error_for_code,
-)
+from krafka._state.rules import Batch, Number, rule_for
+from krafka.errors import InvalidRecordError, RecordListTooLargeError, error_for_code
 
 if TYPE_CHECKING:
     from krafka._speedups.batch import ProducerBatch
     from krafka._state.sequences import Sequences
-
-POSSIBLY_WRITTEN_CODES = frozenset(
-    {
-        UnknownServerError.code,
-        RequestTimedOutError.code,
-        NotEnoughReplicasAfterAppendError.code,
-        KafkaStorageError.code,
-    }
-)
-"""A broker may answer these after it appended the batch."""
-
-LEADERSHIP_CODES = frozenset({UnknownTopicOrPartitionError.code, NotLeaderOrFollowerError.code})
-"""A leader that loses its partition while it waits for replicas answers these, with the offset of what it appended;
-without an offset they came before. Every other refusal comes before (`DelayedProduce.tryComplete`)."""
-
-ENDS_PRODUCER = (
-    ClusterAuthorizationFailedError,
-    UnsupportedVersionError,
-    InvalidProducerIdMappingError,
-    TransactionalIdAuthorizationFailedError,
-    ProducerFencedError,
-)
-"""After these nothing this producer sends can succeed (`TransactionManager.maybeTransitionToErrorState`)."""
-
-
-TOO_LARGE = (MessageTooLargeError, RecordListTooLargeError)
-"""A batch too large for its broker: its records may not be."""
+    from krafka.errors import KafkaError
 
 
 class Verdict(Enum):
@@ -82,10 +37,13 @@ def partition_error(
     code: int, message: str | None, where: str, batch: ProducerBatch, *, base_offset: int = -1
 ) -> KafkaError:
     """The error of one partition in a Produce response; `where` names topic, partition and broker."""
-    appended = code in POSSIBLY_WRITTEN_CODES or (code in LEADERSHIP_CODES and base_offset >= 0)
-    if not batch.done and code in (each.code for each in TOO_LARGE):
-        message = f"{message}; {_sizes(code, batch)}" if message else _sizes(code, batch)
-    return error_for_code(code, f"{where}: {message}" if message else where, possibly_written=appended)
+    error = error_for_code(code, f"{where}: {message}" if message else where)
+    rule = rule_for(error)
+    if rule.batch is Batch.SPLIT and not batch.done:
+        text = f"{message}; {_sizes(code, batch)}" if message else _sizes(code, batch)
+        error = error_for_code(code, f"{where}: {text}")
+    error.possibly_written = rule.is_possibly_written(base_offset)
+    return error
 
 
 def record_errors_of(
@@ -138,23 +96,23 @@ def judge(
     if error.possibly_written:
         batch.possibly_written = True
     batch.last_error = error
-    if isinstance(error, DuplicateSequenceNumberError):
-        return Verdict.ACKNOWLEDGE
-    if sequences is not None and may_retry:
-        if isinstance(error, OutOfOrderSequenceNumberError):
-            sequences.out_of_order(partition, batch)
-            return Verdict.RETRY
-        if isinstance(error, UnknownProducerIdError):
-            sequences.forgotten(partition, batch, log_start_offset)
-            return Verdict.RETRY
-    if isinstance(error, ENDS_PRODUCER):
+    rule = rule_for(error)
+    if rule.ends_producer:
         return Verdict.FAIL_PRODUCER
-    if error.is_retriable:
+    if rule.batch is Batch.ACKNOWLEDGE:
+        return Verdict.ACKNOWLEDGE
+    if rule.is_retried:
         return Verdict.RETRY if may_retry else Verdict.FAIL
-    if is_open and not batch.possibly_written and batch.record_count > 1:
-        # With an earlier attempt in the log, a broker would not know these records again in other batches.
-        if isinstance(error, TOO_LARGE):
-            return Verdict.SPLIT
-        if names_records:
-            return Verdict.FAIL_NAMED
+    if rule.batch is Batch.RENUMBER_AND_RETRY and sequences is not None and may_retry:
+        if rule.number is Number.FORGOTTEN:
+            sequences.forgotten(partition, batch, log_start_offset)
+        else:
+            sequences.out_of_order(partition, batch)
+        return Verdict.RETRY
+    # With an earlier attempt in the log, a broker would not know these records again in other batches.
+    may_divide = is_open and not batch.possibly_written and batch.record_count > 1
+    if rule.batch is Batch.SPLIT and may_divide:
+        return Verdict.SPLIT
+    if rule.batch is Batch.FAIL_NAMED and may_divide and names_records:
+        return Verdict.FAIL_NAMED
     return Verdict.FAIL

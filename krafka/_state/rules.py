@@ -86,8 +86,10 @@ class Batch(Enum):
     RETRY = "sent again"
     REFRESH_AND_RETRY = "sent again, after new metadata"
     RENUMBER_AND_RETRY = "sent again, with a new number if its own cannot be taken"
-    SPLIT = "split, and its parts are sent; a single record fails"
-    FAIL_NAMED = "the records named fail, the others are sent again"
+    SPLIT = "halved, and its parts are sent; a single record fails"
+    FAIL_NAMED = (
+        "the records that the answer names fail, the others are sent again; all fail if it names none"
+    )
     FAIL = "fails"
     WAIT = "stays in the buffer"
 
@@ -108,7 +110,7 @@ class Number(Enum):
     NONE = "it has none yet"
     TAKEN = "in the log"
     KEPT = "kept"
-    PARTS = "handed on to the parts"
+    PARTS = "handed on to the parts; what is left over is free again, or missing for good"
     OUT_OF_ORDER = "a new one under a new epoch, if one before it is missing in the log; else kept"
     FORGOTTEN = "a new one under a new epoch, if the answer tells where the log starts; else kept"
     GAP = "missing for good: a new epoch for those behind it"
@@ -195,13 +197,13 @@ PRODUCE_RULES: tuple[Rule, ...] = (
     Rule(CoordinatorNotAvailableError,             _RETRY,        _NO,         _KEPT,          _GOES_ON,  _CONTINUES,  "RetriableException; AddPartitionsToTxnManager (KIP-890)"),
     Rule(NotCoordinatorError,                      _RETRY,        _NO,         _KEPT,          _GOES_ON,  _CONTINUES,  "RetriableException; AddPartitionsToTxnManager (KIP-890)"),
     Rule(InvalidTopicError,                        _FAIL,         _NO,         _GAP,           _GOES_ON,  _ABORT,      "Sender.completeBatch; ReplicaManager: an internal topic"),
-    Rule(RecordListTooLargeError,                  _FAIL,         _NO,         _GAP,           _GOES_ON,  _ABORT,      "Sender.completeBatch; UnifiedLog.append: larger than a segment"),
+    Rule(RecordListTooLargeError,                  _SPLIT,        _NO,         _PARTS,         _GOES_ON,  _CONTINUES,  "krafka's own: as for MessageTooLargeError; UnifiedLog.append"),
     Rule(NotEnoughReplicasError,                   _RETRY,        _NO,         _KEPT,          _GOES_ON,  _CONTINUES,  "RetriableException; Partition.appendRecordsToLeader"),
     Rule(NotEnoughReplicasAfterAppendError,        _RETRY,        _MAYBE,      _KEPT,          _GOES_ON,  _CONTINUES,  "RetriableException; Partition.checkEnoughReplicasReachOffset"),
     Rule(InvalidRequiredAcksError,                 _FAIL,         _NO,         _GAP,           _GOES_ON,  _ABORT,      "Sender.completeBatch; ReplicaManager.isValidRequiredAcks"),
     Rule(TopicAuthorizationFailedError,            _FAIL,         _NO,         _GAP,           _GOES_ON,  _ABORT,      "Sender.completeBatch; KafkaApis.handleProduceRequest"),
     Rule(ClusterAuthorizationFailedError,          _FAIL,         _NO,         _ENDED,         _ENDS,     _FATAL,      "TransactionManager.maybeTransitionToErrorState; KIP-679"),
-    Rule(InvalidTimestampError,                    _NAMED,        _NO,         _GAP,           _GOES_ON,  _ABORT,      "Sender.failBatch; LogValidator; KIP-467"),
+    Rule(InvalidTimestampError,                    _NAMED,        _NO,         _PARTS,         _GOES_ON,  _ABORT,      "KIP-467, and krafka's own: the innocent are sent again; LogValidator"),
     Rule(UnsupportedVersionError,                  _FAIL,         _NO,         _ENDED,         _ENDS,     _FATAL,      "TransactionManager.maybeTransitionToErrorState"),
     Rule(InvalidRequestError,                      _FAIL,         _NO,         _GAP,           _GOES_ON,  _ABORT,      "Sender.completeBatch; KafkaApis.handleProduceRequest"),
     Rule(UnsupportedForMessageFormatError,         _FAIL,         _NO,         _GAP,           _GOES_ON,  _ABORT,      "Sender.completeBatch; LogValidator"),
@@ -219,7 +221,7 @@ PRODUCE_RULES: tuple[Rule, ...] = (
     Rule(FencedLeaderEpochError,                   _REFRESH,      _NO,         _KEPT,          _GOES_ON,  _CONTINUES,  "InvalidMetadataException; KIP-951"),
     Rule(UnknownLeaderEpochError,                  _RETRY,        _NO,         _KEPT,          _GOES_ON,  _CONTINUES,  "RetriableException"),
     Rule(UnsupportedCompressionTypeError,          _FAIL,         _NO,         _GAP,           _GOES_ON,  _ABORT,      "Sender.completeBatch; KIP-110"),
-    Rule(InvalidRecordError,                       _NAMED,        _NO,         _GAP,           _GOES_ON,  _ABORT,      "Sender.failBatch; LogValidator; KIP-467"),
+    Rule(InvalidRecordError,                       _NAMED,        _NO,         _PARTS,         _GOES_ON,  _ABORT,      "KIP-467, and krafka's own: the innocent are sent again; LogValidator"),
     Rule(ThrottlingQuotaExceededError,             _RETRY,        _NO,         _KEPT,          _GOES_ON,  _CONTINUES,  "RetriableException; KIP-599"),
     Rule(ProducerFencedError,                      _FAIL,         _NO,         _ENDED,         _ENDS,     _FATAL,      "TransactionManager.maybeTransitionToErrorState"),
     Rule(UnknownTopicIdError,                      _REFRESH,      _NO,         _KEPT,          _GOES_ON,  _CONTINUES,  "InvalidMetadataException; KIP-516"),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from effects import connecting_in_vain
 from faulty import HURRIED, TOPIC, error_of
 
 from krafka import ClusterAuthorizationFailedError, Producer, ProducerCrashedError
@@ -130,7 +131,10 @@ async def test_a_producer_takes_the_steps_of_the_table_and_no_others(
     assert seen == listed(PRODUCER_LIFE)
 
 
-async def test_a_connection_takes_the_steps_of_the_table_and_no_others(watcher: Watcher) -> None:
+async def test_a_connection_takes_the_steps_of_the_table_and_no_others(
+    watcher: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = connecting_in_vain(monkeypatch)
     async with FakeCluster() as cluster:
         cluster.create_topic(TOPIC, 1)
         options = {**HURRIED, "connector": cluster.connector}
@@ -142,7 +146,7 @@ async def test_a_connection_takes_the_steps_of_the_table_and_no_others(watcher: 
                 cluster.stop_broker(1)
                 cluster.fail("ApiVersions", disconnect=True, times=2)
                 delivery = await producer.enqueue(TOPIC, b"x")
-                await anyio.wait_all_tasks_blocked()
+                await failed.wait()
                 cluster.start_broker(1)
                 await delivery
             connection = Connection(("nowhere", 1), cluster.connector, ConnectionOptions())
