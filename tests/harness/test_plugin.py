@@ -8,6 +8,8 @@ from importlib.metadata import entry_points
 
 import pytest
 
+from krafka.testing._distribution import cache_folder
+
 pytest_plugins = ["pytester"]
 
 SUITE = """
@@ -35,8 +37,13 @@ def test_failing(kafka):
 """
 
 
+CACHE = str(cache_folder())
+"""Before `pytester` gives its tests a home of their own, in which all of Kafka would be downloaded once more."""
+
+
 @pytest.mark.kafka
 def test_fixtures_and_logs(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KRAFKA_CACHE_DIR", CACHE)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     pytester.makepyfile(SUITE)
     installed = {entry_point.value for entry_point in entry_points(group="pytest11")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -168,10 +169,11 @@ async def test_a_topic_that_never_comes_is_a_timeout_caused_by_the_brokers_answe
     net = FakeNet("a", "b")
     async with refreshing(net, "a") as at:
         with pytest.raises(MetadataTimeoutError) as failure:
-            await at.topic("orders", within=0.05)
+            await at.topic("orders", within=0.5)
         text = str(failure.value)
-        assert "topic 'orders' within 0.05" in text
-        assert "(max_block) from a:9092, b:9092" in text
+        said = re.search(r"topic 'orders' within ([0-9.]+) s \(max_block\) from a:9092, b:9092", text)
+        assert said is not None
+        assert float(said[1]) >= 0.5
         assert "UNKNOWN_TOPIC_OR_PARTITION (3)" in text
         assert isinstance(failure.value.__cause__, UnknownTopicOrPartitionError)
         assert not failure.value.possibly_written
@@ -182,7 +184,7 @@ async def test_a_timeout_without_any_broker_names_the_addresses_and_their_reason
     net.broker("a").mode = net.broker("b").mode = Mode.REFUSES
     async with refreshing(net, "a", "b") as at:
         with pytest.raises(MetadataTimeoutError, match="a:9092 failed: connection refused") as failure:
-            await at.topic("orders", within=0.05)
+            await at.topic("orders", within=0.5)
         assert isinstance(failure.value.__cause__, ConnectionFailedError)
         assert "b:9092 failed: connection refused" in str(failure.value)
         assert isinstance(at.refresher.last_error, ConnectionFailedError)
@@ -256,9 +258,10 @@ async def test_a_partition_beyond_the_known_ones_is_waited_for() -> None:
         assert len((await at.topic("orders", 2)).partitions) == 3
         with pytest.raises(MetadataTimeoutError) as failure:
             await at.topic("orders", 7, within=0.02)
-        assert "topic 'orders' has 3 partition(s), and no partition 7 appeared within 0.02" in str(
-            failure.value
-        )
+        text = r"topic 'orders' has 3 partition\(s\), and no partition 7 appeared within ([0-9.]+)"
+        said = re.search(text, str(failure.value))
+        assert said is not None
+        assert float(said[1]) >= 0.02
         assert isinstance(failure.value.__cause__, UnknownTopicOrPartitionError)
 
 
