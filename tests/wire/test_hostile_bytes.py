@@ -8,6 +8,8 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from krafka._wire.api_versions import ApiVersionsResponse
 from krafka._wire.frames import (
@@ -23,10 +25,27 @@ from krafka._wire.frames import (
 from krafka._wire.metadata import MetadataResponse, MetadataResponseBroker, MetadataResponseTopic
 from krafka._wire.produce import ProduceRequest, ProduceResponse
 from krafka._wire.sasl_handshake import SaslHandshakeResponse
-from krafka._wire.schema import Message, Request
+from krafka._wire.schema import Message, Request, Response
 from krafka.errors import ProtocolError
 
 from .strategies import EVERY_VERSION, full
+
+LENGTHS = [
+    bytes(4),
+    b"\xff\xff\xff\xff",
+    b"\x7f\xff\xff\xff",
+    b"\x80\x00\x00\x00",
+    b"\x00\x10\x00\x00",
+    b"\x7f\xff",
+]
+LENGTHS += [
+    b"\xff\xff\xff\xff\x0f",
+    b"\xff\xff\xff\xff\x1f",
+    b"\x80\x80\x80\x80\x80",
+    b"\x80\x80\x02",
+    b"\x01",
+    b"\x02",
+]
 
 
 def frame_of(cls: type[Any], version: int) -> bytes:
@@ -71,6 +90,30 @@ def test_changed_bytes_are_a_protocol_error_or_another_message(cls: type[Message
             decoded = decode_message(cls, version, bytes(changed))
             again = b"".join(encode_message(decoded, version))
             assert decode_message(cls, version, again) == decoded
+
+
+RESPONSE_VERSIONS = [case.values for case in EVERY_VERSION if issubclass(case.values[0], Response)]
+EDITS = st.lists(
+    st.tuples(st.integers(0, 400), st.integers(0, 6), st.binary(max_size=6) | st.sampled_from(LENGTHS)),
+    max_size=4,
+)
+
+
+@settings(max_examples=600, deadline=None)
+@given(case=st.sampled_from(RESPONSE_VERSIONS), edits=EDITS)
+def test_an_edited_response_is_a_protocol_error_or_another_response(
+    case: tuple[type[Any], int], edits: list[tuple[int, int, bytes]]
+) -> None:
+    """What Hypothesis makes of it is the smallest example; `tests/fuzz` tries more of them."""
+    cls, version = case
+    frame = bytearray(frame_of(cls, version))
+    for at, size, replacement in edits:
+        frame[at : at + size] = replacement
+    with suppress(ProtocolError):
+        decoded = decode_response(cls, version, bytes(frame))
+        assert type(decoded) is cls
+        again = b"".join(encode_response(decoded, version, 1))[4:]
+        assert decode_response(cls, version, again) == decoded
 
 
 @pytest.mark.parametrize(("cls", "version"), EVERY_VERSION)
