@@ -11,7 +11,7 @@ from krafka._speedups.checksum import crc32c
 from krafka._speedups.record_batch import RecordBuffer, batch_header
 from krafka.compression import Compression, compressor
 from krafka.testing.fake.batches import BatchRefusedError, read_batch
-from krafka.testing.fake.log import Appended, Manners, PartitionLog
+from krafka.testing.fake.log import Manners, PartitionLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,8 +66,9 @@ def changed(data: bytes, at: int, value: bytes, *, repair_checksum: bool = True)
 
 def append(
     log: PartitionLog, count: int = 1, *, sequence: int, epoch: int = 0, producer_id: int = 7
-) -> Appended:
-    return log.append(read_batch(batch(count, sequence=sequence, epoch=epoch, producer_id=producer_id)))
+) -> tuple[int, bool]:
+    appended = log.append(read_batch(batch(count, sequence=sequence, epoch=epoch, producer_id=producer_id)))
+    return appended.base_offset, appended.is_duplicate
 
 
 def refusal(call: Callable[[], object]) -> int:
@@ -94,8 +95,8 @@ GOOD = batch(3)
 @pytest.mark.parametrize(
     ("data", "code"),
     [
-        (b"", CORRUPT_MESSAGE),
-        (GOOD[:40], CORRUPT_MESSAGE),
+        (b"", INVALID_RECORD),
+        (GOOD[:40], INVALID_RECORD),
         (GOOD[:-1], INVALID_RECORD),
         (GOOD + b"\0", INVALID_RECORD),
         (GOOD + GOOD, INVALID_RECORD),
@@ -109,6 +110,7 @@ GOOD = batch(3)
         (changed(GOOD, 61, b"\xff\xff\x7f"), INVALID_RECORD),
         (changed(GOOD, 61, b"\x01"), INVALID_RECORD),
         (batch(attributes=0x20), INVALID_RECORD),
+        (batch(sequence=-1), INVALID_RECORD),
         (changed(GOOD, 21, b"\x00\x07"), UNSUPPORTED_COMPRESSION_TYPE),
         (changed(GOOD, 21, b"\x00\x01"), CORRUPT_MESSAGE),
     ],
@@ -128,6 +130,7 @@ GOOD = batch(3)
         "record too long",
         "record of negative length",
         "control records",
+        "no sequence",
         "no such codec",
         "not gzip at all",
     ],

@@ -33,16 +33,26 @@ _CODECS = {codec.id: codec for codec in Compression}
 
 
 class BatchRefusedError(Exception):
-    """The batch is not appended; the answer is `code`, and `record_errors` say which records are to blame."""
+    """The batch is not appended; the answer is `code`, and `record_errors` say which records are to blame.
+
+    Unless `tells_log_start`, the answer leaves out where the log starts: Kafka tells it with what the log itself
+    refuses, not with what is refused before.
+    """
 
     def __init__(
-        self, error: type[KafkaError], message: str, record_errors: dict[int, str] | None = None
+        self,
+        error: type[KafkaError],
+        message: str,
+        record_errors: dict[int, str] | None = None,
+        *,
+        tells_log_start: bool = True,
     ) -> None:
         super().__init__(message)
         assert error.code is not None  # noqa: S101 - only classes of a broker's answers are raised here
         self.code: int = error.code
         self.message = message
         self.record_errors: dict[int, str] = record_errors or {}
+        self.tells_log_start = tells_log_start
 
 
 class BatchRecord(NamedTuple):
@@ -82,27 +92,38 @@ def read_batch(data: bytes) -> Batch:
     """
     if len(data) < _HEADER.size:
         raise BatchRefusedError(
-            CorruptMessageError, f"a batch of {len(data)} bytes is shorter than its header"
+            InvalidRecordError,
+            f"a batch of {len(data)} bytes is shorter than its header",
+            tells_log_start=False,
         )
     (_, length, _, magic, checksum, attributes, last_offset_delta, base_timestamp, max_timestamp) = (
         _HEADER.unpack_from(data)[:9]
     )
     producer_id, producer_epoch, base_sequence, count = _HEADER.unpack_from(data)[9:]
     if magic != _MAGIC:
-        raise BatchRefusedError(InvalidRecordError, f"the batch has magic {magic}, only {_MAGIC} is taken")
+        raise BatchRefusedError(
+            InvalidRecordError, f"the batch has magic {magic}, only {_MAGIC} is taken", tells_log_start=False
+        )
     if length != len(data) - _LENGTH_COVERS_FROM:
         raise BatchRefusedError(
             InvalidRecordError,
             f"the batch says {length} bytes, {len(data) - _LENGTH_COVERS_FROM} came: one batch is expected",
+            tells_log_start=False,
         )
     if checksum != crc32c(memoryview(data)[_CRC_COVERS_FROM:]):
-        raise BatchRefusedError(CorruptMessageError, "the batch's checksum does not match its bytes")
+        raise BatchRefusedError(
+            CorruptMessageError, "the batch's checksum does not match its bytes", tells_log_start=False
+        )
     if count < 1 or last_offset_delta != count - 1:
         raise BatchRefusedError(
             InvalidRecordError, f"{count} records do not go with the last offset delta {last_offset_delta}"
         )
     if attributes & _CONTROL:
         raise BatchRefusedError(InvalidRecordError, "a client may not write control records")
+    if producer_id >= 0 and base_sequence < 0:
+        raise BatchRefusedError(
+            InvalidRecordError, f"a batch of producer {producer_id} has the sequence {base_sequence}"
+        )
     codec = _CODECS.get(attributes & _CODEC_MASK)
     if codec is None:
         raise BatchRefusedError(

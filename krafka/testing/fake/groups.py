@@ -50,6 +50,7 @@ class FakeGroup:
         """Each member's id, and its `group.instance.id` if it has one."""
         self.offsets: dict[PartitionName, FakeOffset] = {}
         """What is committed, by topic and partition."""
+        self._exists = False
         self._pending: dict[int, _Pending] = {}
         self._epochs: dict[int, int] = {}
 
@@ -57,6 +58,7 @@ class FakeGroup:
         """Have the group be in a generation with these members."""
         self.generation = generation
         self.members = dict(members)
+        self._exists = True
 
     def check(self, member_id: str, instance_id: str | None, generation: int) -> None:
         """Refuse who is not a member of the present generation, as Kafka's classic groups do (KIP-447).
@@ -65,7 +67,7 @@ class FakeGroup:
         """
         if generation < 0 and not (self.members and (member_id or instance_id is not None)):
             return
-        if not self.members and self.generation == NO_GENERATION:
+        if not self._exists:
             raise CoordinatorRefusedError(IllegalGenerationError)
         if instance_id is not None:
             owner = next((each for each, name in self.members.items() if name == instance_id), None)
@@ -89,6 +91,7 @@ class FakeGroup:
         if epoch < self._epochs.get(producer_id, 0):
             raise CoordinatorRefusedError(InvalidProducerEpochError)
         self._epochs[producer_id] = epoch
+        self._exists = True
         pending = self._pending.setdefault(producer_id, _Pending(epoch))
         pending.epoch = epoch
         pending.offsets.update(offsets)

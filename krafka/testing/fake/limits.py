@@ -20,6 +20,7 @@ def check_size(topic: FakeTopic, data: bytes) -> None:
         raise BatchRefusedError(
             MessageTooLargeError,
             f"the batch has {len(data)} bytes, max.message.bytes is {topic.max_message_bytes}",
+            tells_log_start=False,
         )
 
 

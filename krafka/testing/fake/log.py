@@ -70,12 +70,14 @@ class Appended(NamedTuple):
 
     base_offset: int
     is_duplicate: bool
+    newest_timestamp: int
 
 
 class _Remembered(NamedTuple):
     base_sequence: int
     last_sequence: int
     base_offset: int
+    newest_timestamp: int
 
 
 class _ProducerState:
@@ -167,11 +169,12 @@ class PartitionLog:
         that the producer's state is certain to be here, because each of its transactions has an epoch of its own
         (KIP-890): it begins with sequence 0 then.
         """
+        newest = max(record.timestamp for record in batch.records) if append_time is None else append_time
         if batch.producer_id >= 0:
             last_sequence = (batch.base_sequence + len(batch.records) - 1) % SEQUENCES
             state = self._producers.get(batch.producer_id)
             if state is not None and (known := _find(state, batch, last_sequence)) is not None:
-                return Appended(known.base_offset, is_duplicate=True)
+                return Appended(known.base_offset, is_duplicate=True, newest_timestamp=known.newest_timestamp)
             self._check(state, batch, is_known=is_known)
             if state is None or state.epoch != batch.producer_epoch:
                 started = None if state is None else state.transaction_start
@@ -179,7 +182,7 @@ class PartitionLog:
             if batch.is_transactional and state.transaction_start is None:
                 state.transaction_start = self.next_offset
             state.last_sequence = last_sequence
-            state.batches.append(_Remembered(batch.base_sequence, last_sequence, self.next_offset))
+            state.batches.append(_Remembered(batch.base_sequence, last_sequence, self.next_offset, newest))
         base_offset = self.next_offset
         for index, record in enumerate(batch.records):
             self.records.append(
@@ -201,7 +204,7 @@ class PartitionLog:
             )
         self.next_offset += len(batch.records)
         self.batches += 1
-        return Appended(base_offset, is_duplicate=False)
+        return Appended(base_offset, is_duplicate=False, newest_timestamp=newest)
 
     def _check(self, state: _ProducerState | None, batch: Batch, *, is_known: bool) -> None:
         who = f"producer {batch.producer_id} epoch {batch.producer_epoch} at {self.topic}-{self.partition}"

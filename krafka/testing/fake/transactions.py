@@ -180,10 +180,13 @@ class TransactionTable:
         transaction.producer_id, transaction.producer_epoch = producer_id, 0
 
     def _fence(self, transaction: FakeTransaction) -> None:
-        """Abort under a new epoch, which no client is ever given."""
-        transaction.producer_epoch += 1
-        transaction.last_epoch = NO_EPOCH
-        self._prepare(transaction, commit=False, bumps=self._version >= EPOCH_BUMP_FROM, renew=False)
+        """Abort without being asked; the producer's epoch is not the present one any more."""
+        bumps = self._version >= EPOCH_BUMP_FROM
+        if not bumps:
+            # No client is ever given this epoch.
+            transaction.producer_epoch += 1
+            transaction.last_epoch = NO_EPOCH
+        self._prepare(transaction, commit=False, bumps=bumps)
 
     # -- AddPartitionsToTxn, AddOffsetsToTxn, and what Produce and TxnOffsetCommit add by themselves ------------------
 
@@ -255,7 +258,7 @@ class TransactionTable:
     def _end_1(self, transaction: FakeTransaction, producer: tuple[int, int], *, commit: bool) -> None:
         self._of(transaction.transactional_id, producer)
         if transaction.state is TransactionState.ONGOING:
-            self._prepare(transaction, commit=commit, bumps=False, renew=False)
+            self._prepare(transaction, commit=commit, bumps=False)
         elif transaction.state is TransactionState.EMPTY or transaction.commits is not commit:
             raise CoordinatorRefusedError(InvalidTxnStateError)
         elif transaction.is_completing:
@@ -289,13 +292,13 @@ class TransactionTable:
         if transaction.state is not TransactionState.ONGOING and commit:
             raise CoordinatorRefusedError(InvalidTxnStateError)
         # An abort is taken without anything to abort: records may have been refused before they began it.
-        self._prepare(transaction, commit=commit, bumps=True, renew=True)
+        self._prepare(transaction, commit=commit, bumps=True)
         return transaction.promised
 
     # -- completion -----------------------------------------------------------------------------------------------
 
-    def _prepare(self, transaction: FakeTransaction, *, commit: bool, bumps: bool, renew: bool) -> None:
-        if renew and transaction.producer_epoch >= LAST_EPOCH:
+    def _prepare(self, transaction: FakeTransaction, *, commit: bool, bumps: bool) -> None:
+        if bumps and transaction.producer_epoch >= LAST_EPOCH:
             transaction.next_producer_id = self._new_producer_id()
         if bumps:
             transaction.last_epoch = transaction.producer_epoch

@@ -56,6 +56,7 @@ def verify_records(call: Call, transactional_id: str, producer: tuple[int, int],
             error,
             f"{log.topic}-{log.partition} takes no part in the transaction of {transactional_id!r} "
             f"with producer id {producer[0]} and epoch {producer[1]}: {error.__name__}",
+            tells_log_start=False,
         ) from refusal
 
 

@@ -19,15 +19,19 @@ _FENCED_FROM = 4
 def _answer(call: Call, body: InitProducerIdRequest) -> InitProducerIdResponse:
     fault = call.strike.code_for()
     if fault is not None and not fault.after_append:
-        return InitProducerIdResponse(error_code=fault.error_code)
+        return _refusal(fault.error_code)
     try:
         producer_id, epoch = _initialize(call, body)
     except CoordinatorRefusedError as refusal:
         code = fault.error_code if fault else fenced_code(refusal, call, since=_FENCED_FROM)
-        return InitProducerIdResponse(error_code=code)
+        return _refusal(code)
     if fault is not None:
-        return InitProducerIdResponse(error_code=fault.error_code)
+        return _refusal(fault.error_code)
     return InitProducerIdResponse(producer_id=producer_id, producer_epoch=epoch)
+
+
+def _refusal(code: int) -> InitProducerIdResponse:
+    return InitProducerIdResponse(error_code=code, producer_id=NO_PRODUCER_ID, producer_epoch=NO_EPOCH)
 
 
 def _initialize(call: Call, body: InitProducerIdRequest) -> tuple[int, int]:

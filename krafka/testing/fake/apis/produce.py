@@ -123,6 +123,8 @@ def _partition(
         _append(call, body, topic, partition, data, answer)
     except BatchRefusedError as refusal:
         answer = _refused(call, data.index, refusal.code, refusal.message, refusal.record_errors, partition)
+        if not refusal.tells_log_start:
+            answer.log_start_offset = -1
     if fault is not None:
         appended_at = answer.base_offset
         answer = _faulty(call, data.index, fault, partition)
@@ -144,13 +146,20 @@ def _append(
         raise BatchRefusedError(
             UnknownTopicIdError if version >= _BY_ID_FROM and topic is None else UnknownTopicOrPartitionError,
             f"broker {call.broker_id} knows no {topic.name if topic else 'such topic'}-{data.index}",
+            tells_log_start=False,
         )
     if partition.leader_id != call.broker_id:
         raise BatchRefusedError(
-            NotLeaderOrFollowerError, f"broker {call.broker_id} does not lead {topic.name}-{partition.number}"
+            NotLeaderOrFollowerError,
+            f"broker {call.broker_id} does not lead {topic.name}-{partition.number}",
+            tells_log_start=False,
         )
     if body.acks not in (-1, 0, 1):
-        raise BatchRefusedError(InvalidRequiredAcksError, f"acks is {body.acks}, only -1, 0 and 1 are taken")
+        raise BatchRefusedError(
+            InvalidRequiredAcksError,
+            f"acks is {body.acks}, only -1, 0 and 1 are taken",
+            tells_log_start=False,
+        )
     records = joined_records(data.records or b"")
     producer = transactional_producer(records)
     if producer is not None and body.transactional_id is not None:
@@ -167,13 +176,15 @@ def _append(
     is_known = batch.is_transactional and version >= _SECOND_PROTOCOL_FROM
     appended = partition.log.append(batch, append_time=append_time, is_known=is_known)
     answer.base_offset = appended.base_offset
-    answer.log_append_time_ms = -1 if append_time is None else append_time
+    if appended.is_duplicate or append_time is not None:
+        # Kafka tells it of a batch that was there before even if the topic keeps the records' own.
+        answer.log_append_time_ms = appended.newest_timestamp
     answer.log_start_offset = partition.log.start_offset
 
 
 def _check_replicas(call: Call, topic: FakeTopic, partition: FakePartition) -> None:
     in_sync = sum(call.cluster.brokers[node_id].is_up for node_id in partition.replicas)
-    if in_sync < topic.min_in_sync_replicas:
+    if in_sync < min(topic.min_in_sync_replicas, len(partition.replicas)):
         raise BatchRefusedError(
             NotEnoughReplicasError,
             f"{in_sync} replicas are in sync, min.insync.replicas is {topic.min_in_sync_replicas}",
