@@ -182,7 +182,12 @@ def run_with_plugin(folder: Path, test: str, *arguments: str) -> subprocess.Comp
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "fail_on_skip", "-p", "no:cacheprovider", *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "tools" / "pytest_ci"), str(ROOT)])},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(ROOT / "tools" / "pytest_ci"), str(ROOT)]),
+            # They take most of the time of a start.
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        },
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -190,7 +195,7 @@ def run_with_plugin(folder: Path, test: str, *arguments: str) -> subprocess.Comp
     )
 
 
-SIDE_BY_SIDE = ("-n", "1")
+SIDE_BY_SIDE = ("-p", "xdist", "-n", "1")
 """The tests in a process of their own, and their reports sent to another."""
 
 
