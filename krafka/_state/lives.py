@@ -42,10 +42,13 @@ class BatchState(State):
     OVERDUE = "its records have failed, but its answer may still come; it keeps its memory and its numbers"
     ACKNOWLEDGED = "every record is in the log"
     FAILED = "its records have failed, each with an error"
+    DIVIDED = "its records go on in other batches, its parts; those that a broker named have failed"
 
 
 def batch_state(batch: ProducerBatch) -> BatchState:
-    """The state of a batch; one that was divided goes on as its parts."""
+    """The state of a batch."""
+    if batch.divided:
+        return BatchState.DIVIDED
     if batch.done:
         if batch.error is None:
             return BatchState.ACKNOWLEDGED
@@ -78,8 +81,7 @@ BATCH_LIFE = (
     Step(
         (BatchState.ON_WIRE,),
         BatchState.WAITING,
-        "The answer, or the end of the connection without one, calls for another attempt: with all of its records, or, "
-        "if the broker finds it too large or some of them bad, with parts of it, each a batch from here on.",
+        "The answer, or the end of the connection without one, calls for another attempt.",
     ),
     Step(
         (BatchState.WAITING,),
@@ -95,6 +97,18 @@ BATCH_LIFE = (
         (BatchState.ON_WIRE,), BatchState.OVERDUE, "`delivery_timeout` has passed, or the producer has ended."
     ),
     Step((BatchState.OVERDUE,), BatchState.FAILED, "The answer comes, or the connection ends."),
+    Step(
+        (BatchState.ON_WIRE,),
+        BatchState.DIVIDED,
+        "The answer says that it is too large, or names some of its records as bad; and no attempt is in doubt.",
+    ),
+    Step((), BatchState.WAITING, "It is a part of such a batch, and takes over its place and its numbers."),
+    Step(
+        (BatchState.OPEN, BatchState.SEALED),
+        BatchState.DIVIDED,
+        "Its turn has come, and it is larger than what its broker has refused before as too large.",
+    ),
+    Step((), BatchState.SEALED, "It is a part of such a batch."),
     Step(
         (BatchState.OPEN, BatchState.SEALED, BatchState.WAITING),
         BatchState.FAILED,
