@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
+
+import generate_docs
+
 import krafka
-from krafka.errors import error_classes_by_code
 
 project = "krafka"
 author = "The krafka authors"
@@ -28,14 +32,5 @@ autodoc_default_options = {"show-inheritance": True}
 python_maximum_signature_line_length = 100
 
 
-def write_error_codes(target: Path) -> None:
-    """The table of Kafka's error codes, which errors.md includes."""
-    rows = ["| code | class | retried | what it says |", "| --- | --- | --- | --- |"]
-    for code, error in error_classes_by_code().items():
-        retried = "yes" if error.is_retriable else ""
-        rows.append(f"| {code} | `{error.__name__}` | {retried} | {error.summary} |")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text("\n".join(rows) + "\n")
-
-
-write_error_codes(Path(__file__).parent / "_build" / "error-codes.md")
+# The tables of errors and the pictures of states come from the code's own tables.
+generate_docs.write(Path(__file__).parent / "_build")
