@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 _PORT = 9092
 _FIRST_PRODUCER_ID = 1000
+FETCH_KEY = 1
+FETCH_VERSIONS = (4, 18)
 
 
 class FakeCluster(TopicTable, AsyncContextManagerMixin):
@@ -55,13 +57,12 @@ class FakeCluster(TopicTable, AsyncContextManagerMixin):
 
     It serves what a producer asks for, transactions included, as Kafka 4 does: batches are decoded and checked,
     records of idempotent producers held to their sequences and epochs, transactions to their states, leaders,
-    replicas, coordinators and the topics' settings heeded. APIs it does not serve it does not advertise. It needs no
-    thread, no other clock for what takes time than the event loop's, which may be trio's `MockClock`, and nothing
-    but krafka.
+    replicas, coordinators and the topics' settings heeded. It advertises what it serves; through a port also Fetch,
+    without which librdkafka does not produce, and who uses that loses the connection. It needs no thread, nothing but
+    krafka, and for what takes time no other clock than the event loop's, which may be trio's `MockClock`.
 
     :param brokers: how many; they are numbered from 1.
-    :param ports: also listen on ports of 127.0.0.1, so that other clients, in other processes, can connect. Those
-        built on librdkafka do not produce to it: they want to see Fetch among the APIs first.
+    :param ports: also listen on ports of 127.0.0.1, so that other clients, in other processes, can connect.
     :param auto_create_topics: whether Metadata creates a topic it is asked for, with `default_partitions`.
     :param replication: replicas of each partition, as many as there are brokers unless given; only brokers among
         them can lead it.
@@ -203,6 +204,8 @@ class FakeCluster(TopicTable, AsyncContextManagerMixin):
                 listener = self._listeners[node_id] = Listener(broker)
                 await self._open(listener)
                 self.addresses[node_id] = ("127.0.0.1", listener.port, self.addresses[node_id][2])
+        # librdkafka tells by Fetch whether a broker takes today's format of batches.
+        self.api_ranges[FETCH_KEY] = FETCH_VERSIONS
         self.told_brokers = {node_id: self.addresses[node_id] for node_id in self.told_brokers}
 
     async def _open(self, listener: Listener) -> None:
