@@ -20,7 +20,7 @@ class CorruptMessageError(RetriableError, code=2):
 
 
 class UnknownTopicOrPartitionError(InvalidMetadataError, code=3):
-    """The broker does not host this topic or partition; check the name, or create the topic."""
+    """The broker hosts no such topic or partition, or hides it: check the name and DESCRIBE permission, or create it."""
 
 
 class LeaderNotAvailableError(InvalidMetadataError, code=5):
@@ -32,7 +32,7 @@ class NotLeaderOrFollowerError(InvalidMetadataError, code=6):
 
 
 class RequestTimedOutError(RetriableError, code=7):
-    """The broker gave up waiting, mostly for replicas; what was produced may have been written."""
+    """The broker gave up waiting, mostly for replicas; the record may have been written. Look for slow replicas."""
 
 
 class BrokerNotAvailableError(KafkaError, code=8):
@@ -48,7 +48,7 @@ class MessageTooLargeError(KafkaError, code=10):
 
 
 class NetworkError(InvalidMetadataError, code=13, code_name="NETWORK_EXCEPTION"):
-    """The connection ended before the response came; a produced record may have been written."""
+    """The connection ended before the response came; its cause says how, `possibly_written` whether it was in time."""
 
 
 class CoordinatorLoadInProgressError(RetriableError, code=14):
@@ -68,7 +68,7 @@ class InvalidTopicError(KafkaError, code=17, code_name="INVALID_TOPIC_EXCEPTION"
 
 
 class RecordListTooLargeError(KafkaError, code=18):
-    """The batch is larger than the broker's segment size; lower `batch_size` or raise `segment.bytes`."""
+    """The batch exceeds the topic's `segment.bytes`; send smaller records or raise the topic's limit."""
 
 
 class NotEnoughReplicasError(RetriableError, code=19):
@@ -110,7 +110,7 @@ class ClusterAuthorizationFailedError(AuthorizationError, code=31):
 
 
 class InvalidTimestampError(KafkaError, code=32):
-    """The record's timestamp is outside what the topic accepts (`message.timestamp.*.max.ms`)."""
+    """The timestamp is outside what the topic accepts; correct it, or raise `message.timestamp.*.max.ms`."""
 
 
 class UnsupportedSaslMechanismError(AuthenticationError, code=33):
@@ -132,7 +132,7 @@ class InvalidRequestError(KafkaError, code=42):
 
 
 class UnsupportedForMessageFormatError(KafkaError, code=43):
-    """The topic's old message format lacks what was asked, such as headers or transactions."""
+    """The topic's old message format lacks what was asked, such as headers or transactions; upgrade its format."""
 
 
 class PolicyViolationError(KafkaError, code=44):
@@ -140,7 +140,7 @@ class PolicyViolationError(KafkaError, code=44):
 
 
 class OutOfOrderSequenceNumberError(KafkaError, code=45):
-    """The broker expected another sequence number: an earlier batch of the partition is missing there."""
+    """The broker misses an earlier batch of the partition; another attempt under a new epoch heals it."""
 
 
 class DuplicateSequenceNumberError(KafkaError, code=46):
@@ -148,11 +148,11 @@ class DuplicateSequenceNumberError(KafkaError, code=46):
 
 
 class InvalidProducerEpochError(KafkaError, code=47):
-    """The producer's epoch is old: a newer instance took over, or the transaction timed out."""
+    """The producer's epoch is old: the transaction timed out, or a newer producer took over; run only one of an id."""
 
 
 class InvalidTxnStateError(KafkaError, code=48):
-    """The coordinator's transaction is in a state that does not allow this request."""
+    """The coordinator's transaction is in a state that does not allow this, as after its timeout; abort it."""
 
 
 class InvalidProducerIdMappingError(KafkaError, code=49):
@@ -188,7 +188,7 @@ class OperationNotAttemptedError(KafkaError, code=55):
 
 
 class KafkaStorageError(InvalidMetadataError, code=56, code_name="KAFKA_STORAGE_ERROR"):
-    """The broker's disk failed for this partition; another replica is about to lead it."""
+    """The broker's disk failed for this partition; another replica is about to lead it. Look after that disk."""
 
 
 class SaslAuthenticationFailedError(AuthenticationError, code=58):
@@ -196,7 +196,7 @@ class SaslAuthenticationFailedError(AuthenticationError, code=58):
 
 
 class UnknownProducerIdError(KafkaError, code=59):
-    """The broker has forgotten this producer for the partition, as when its records were deleted."""
+    """The broker has forgotten this producer, as when its records were deleted; another attempt numbers them anew."""
 
 
 class ListenerNotFoundError(InvalidMetadataError, code=72):
@@ -220,7 +220,7 @@ class FencedInstanceIdError(KafkaError, code=82):
 
 
 class InvalidRecordError(KafkaError, code=87):
-    """The broker refused a record, such as one without a key on a compacted topic."""
+    """The broker refused a record, such as one without a key on a compacted topic; correct the record."""
 
 
 class UnstableOffsetCommitError(RetriableError, code=88):
@@ -228,7 +228,7 @@ class UnstableOffsetCommitError(RetriableError, code=88):
 
 
 class ThrottlingQuotaExceededError(RetriableError, code=89):
-    """A quota of the user or client id is used up; the broker asks to wait."""
+    """A quota of the user or client id is used up; the broker asks to wait. Send less, or raise the quota."""
 
 
 class ProducerFencedError(KafkaError, code=90):
