@@ -18,7 +18,7 @@ _UVARINT = [0, 1, 2, 127, 128, 2**14, 2**15, 2**15 + 1, 2**20, 2**31 - 1, 2**31,
 _RUNS = [b"\xff" * size for size in (1, 2, 4, 5, 6, 9, 10, 20)] + [
     b"\x80" * size for size in (1, 4, 5, 10, 20)
 ]
-_TAGS = [0, 1, 2, 3, 5, 127, 128, 2**31 - 1, 2**32 - 1]
+_TAGS = [0, 1, 2, 3, 5, 127, 128, 2**31 - 1, 2**32 - 1, 2**32, 2**32 + 1, 2**34]
 _BYTES = [0x00, 0x01, 0x02, 0x7F, 0x80, 0x81, 0xFE, 0xFF]
 _SURROGATES = [b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80", b"\xfe", b"\xe2\x82"]
 
@@ -144,6 +144,14 @@ def _insert_tagged(random: Random, body: bytearray, _other: bytes) -> None:
     body[at : at + 1] = uvarint(count) + fields
 
 
+def _lengthen_text(random: Random, body: bytearray, _other: bytes) -> None:
+    """Where a text's length may be, that of a longer one, up to more than Kafka allows."""
+    at = _at(random, body)
+    size = random.choice((2**15 - 1, 2**15, 40_000)) if random.random() < 0.1 else random.randint(1, 300)
+    # In place of a text of few bytes, or in front of what is there.
+    body[at : at + random.choice((0, 1, 7))] = uvarint(size + 1) + b"x" * size
+
+
 def _spoil_text(random: Random, body: bytearray, _other: bytes) -> None:
     at = _at(random, body)
     text = random.choice(_SURROGATES)
@@ -166,5 +174,6 @@ _CHANGES: tuple[Callable[[Random, bytearray, bytes], None], ...] = (
     _remove,
     _insert_tagged,
     _insert_tagged,
+    _lengthen_text,
     _spoil_text,
 )

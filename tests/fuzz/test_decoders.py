@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from krafka._state.framing import FrameReader
     from krafka._state.pipeline import RequestPipeline
 
-RESPONSES = 60_000
+RESPONSES = 50_000
 SEED = 1
 
 
