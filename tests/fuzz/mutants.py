@@ -32,7 +32,6 @@ class Mutant(NamedTuple):
 
 
 _DECODE = "krafka/_speedups/wire_decode.pyx"
-_PLAN = "krafka/_speedups/wire_plan.pyx"
 _FRAMING = "krafka/_state/framing.py"
 _PIPELINE = "krafka/_state/pipeline.py"
 
@@ -83,18 +82,10 @@ MUTANTS = {
     "a default is forgotten": Mutant(
         _DECODE, "        if slot_of(struct, field)[0] == NULL:\n", "        if False:\n"
     ),
-    "elements counted as smaller than they are": Mutant(
-        _PLAN, '"uuid": (KIND_UUID, 16, 16)', '"uuid": (KIND_UUID, 0, 0)'
-    ),
     "a size is believed at once": Mutant(
         _FRAMING,
         "                self._needed = SIZE_PREFIX_BYTES + size\n",
         "                self._needed = SIZE_PREFIX_BYTES + size\n                bytearray(size)\n",
-    ),
-    "a negative size": Mutant(
-        _FRAMING,
-        "if not CORRELATION_ID_BYTES <= size <= self._max_frame_size:",
-        "if size > self._max_frame_size:",
     ),
     "an answer nobody asked for": Mutant(
         _PIPELINE, "        if not self._awaiting:\n", "        if False:\n"
@@ -128,7 +119,6 @@ def try_mutant(mutant: Mutant, at: Path) -> str:
         command = [sys.executable, "-m", "Cython.Build.Cythonize", "-i", "-f", "-3", *directives, mutant.file]
         subprocess.run(command, cwd=at, check=True, capture_output=True, timeout=BUILD_SECONDS)
     fuzz = [sys.executable, "-m", "tests.fuzz", "--responses", str(RESPONSES), "--seed", "1", "--jobs", "1"]
-    # Small blocks with their own addresses: what is read or written beyond them does not pass unseen.
     environment = {**os.environ, "PYTHONPATH": str(at)}
     ran = subprocess.run(
         fuzz, cwd=at, env=environment, capture_output=True, text=True, timeout=RUN_SECONDS, check=False
