@@ -20,7 +20,7 @@ class CorruptMessageError(RetriableError, code=2):
 
 
 class UnknownTopicOrPartitionError(InvalidMetadataError, code=3):
-    """The broker hosts no such topic or partition, or hides it: check the name and DESCRIBE permission, or create it."""
+    """The broker hosts no such topic or partition, or hides it: check name and DESCRIBE permission, or create it."""
 
 
 class LeaderNotAvailableError(InvalidMetadataError, code=5):
