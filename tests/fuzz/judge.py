@@ -252,6 +252,8 @@ def _check_against_oracle(case: Case, outcome: Response | Exception | None) -> N
     if len(frame) < 4 or int.from_bytes(data[:4], "big") != len(frame):
         return
     if int.from_bytes(frame[:4], "big", signed=True) != CORRELATION_ID:
+        if not isinstance(outcome, Exception):
+            raise FoundError(f"{case}: decoded in spite of its correlation id")
         return
     try:
         expected = oracle.decode(case.specimen.response, case.specimen.version, frame)

@@ -73,7 +73,6 @@ MUTANTS = {
         '            raise ProtocolError(f"{<object> cursor.label}: {detail}") from error',
         "            raise",
     ),
-    "text of any length": Mutant(_DECODE, "    if length > MAX_STRING:", "    if False:"),
     "bytes behind the message": Mutant(
         _DECODE,
         "    if cursor.position != cursor.end:\n        raise ProtocolError(",
