@@ -9,13 +9,29 @@ from krafka.testing._engine import SyncKafkaCluster
 from krafka.testing._reader import ConsumedRecord
 from krafka.testing.cluster import KafkaCluster
 from krafka.testing.errors import KafkaClusterError, MissingExtraError
-from krafka.testing.fake import FakeBroker, FakeCluster, FakeRecord, Fault, FaultOptions, ReceivedRequest
+from krafka.testing.fake import (
+    FakeBroker,
+    FakeCluster,
+    FakeGroup,
+    FakeMarker,
+    FakeOffset,
+    FakeRecord,
+    FakeTransaction,
+    Fault,
+    FaultOptions,
+    ReceivedRequest,
+    TransactionState,
+)
 
 __all__ = [
     "ConsumedRecord",
     "FakeBroker",
     "FakeCluster",
+    "FakeGroup",
+    "FakeMarker",
+    "FakeOffset",
     "FakeRecord",
+    "FakeTransaction",
     "Fault",
     "FaultOptions",
     "KafkaCluster",
@@ -23,4 +39,5 @@ __all__ = [
     "MissingExtraError",
     "ReceivedRequest",
     "SyncKafkaCluster",
+    "TransactionState",
 ]

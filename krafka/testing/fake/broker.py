@@ -88,8 +88,10 @@ class FakeBroker:
         """Connections it took, since it was made."""
         self._cluster = cluster
         self._open: dict[_Connection, None] = {}
-        self.pace = Pace()
+        self.pace: Pace = Pace()
+        """How it reads; `FakeCluster.read_slowly` and `stop_reading` change that."""
         self.picture: Picture | None = None
+        """What `FakeCluster.freeze_metadata` has it tell, None for what is true."""
         self._going = anyio.Event()
         self._going.set()
 
