@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 import anyio
 
 from krafka._wire.init_producer_id import InitProducerIdRequest
-from krafka.errors import AuthenticationError, KafkaError, UnsupportedVersionError, error_for_code
+from krafka.errors import (
+    AuthenticationError,
+    KafkaError,
+    ProtocolError,
+    UnsupportedVersionError,
+    error_for_code,
+)
 
 if TYPE_CHECKING:
     from krafka._io.connection import Connection
@@ -53,6 +59,11 @@ class IdentityKeeper:
         )
         if response.error_code:
             raise error_for_code(response.error_code, f"InitProducerId on {connection.peer}")
+        if response.producer_id < 0 or response.producer_epoch < 0:
+            raise ProtocolError(
+                f"InitProducerId on {connection.peer} was answered with producer id {response.producer_id} and epoch "
+                f"{response.producer_epoch}; neither can be negative"
+            )
         self._engine.take_identity(response.producer_id, response.producer_epoch)
 
     def _note(self, error: KafkaError) -> None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 REQUEST_OVERHEAD = 512
+THROTTLE_LOOK = 1.0
+"""Seconds after which a sender that holds back because of a quota looks at its connection again."""
 LAST_VERSION_BY_NAME = 12
 LEADER_MOVED_CODES = frozenset({6, 74})
 
@@ -89,7 +91,8 @@ class NodeSender:
     async def _send_once(self, connection: Connection) -> None:
         now = self._engine.clock()
         if connection.throttled_until > now:
-            await anyio.sleep(connection.throttled_until - now)
+            # A connection may end meanwhile, and with it what its broker asked for.
+            await anyio.sleep(min(connection.throttled_until - now, THROTTLE_LOOK))
             return
         try:
             connection.api_version(ProduceRequest)

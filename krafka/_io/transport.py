@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # Kafka's brokers close idle connections after ten minutes; probes find a peer that vanished long before.
 KEEPALIVE_IDLE_SECONDS = 60
+LARGEST_PORT = 2**16 - 1
 _CLOSE_SECONDS = 1.0
 _NAMED_ADDRESSES = 8
 
@@ -86,14 +87,22 @@ class TcpConnector:
 
     async def _open_tcp(self, host: str, port: int) -> SocketStream:
         address = format_address(host, port)
+        if not 0 < port <= LARGEST_PORT:
+            # A broker's Metadata carries ports of 32 bits, of which some event loops take the lower 16.
+            raise ConnectionFailedError(f"{address} cannot be an address: ports go from 1 to {LARGEST_PORT}")
         try:
             stream = await anyio.connect_tcp(host, port)
         except socket.gaierror as error:
             raise ConnectionFailedError(
                 f"the host name of {address} does not resolve: {error.strerror or error}"
             ) from error
-        except ValueError as error:
-            raise ConnectionFailedError(f"the host name of {address} is not a valid name: {error}") from error
+        except (ValueError, ExceptionGroup) as error:
+            # anyio lets what is no OSError out in a group, one for each address tried.
+            reason = next(_leaves(error))
+            if not isinstance(reason, ValueError):
+                raise
+            text = f"the host name of {address} is not a valid name: {reason}"
+            raise ConnectionFailedError(text) from error
         except OSError as error:
             raise ConnectionFailedError(f"TCP connect to {address} failed: {_explain(error)}") from error
         try:

@@ -139,6 +139,21 @@ async def test_a_name_that_cannot_be_one(host: str) -> None:
         await TcpConnector().connect(host, 9092)
 
 
+async def test_a_zone_that_cannot_be_one() -> None:
+    with pytest.raises(ConnectionFailedError, match="::1%"):
+        await TcpConnector().connect("::1%\x00", 9092)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("port", [-1, 0, 65536, 2**31 - 1])
+async def test_a_port_that_cannot_be_one(host: str, port: int) -> None:
+    """A broker's Metadata carries ports of 32 bits."""
+    with pytest.raises(
+        ConnectionFailedError, match=rf"{port} cannot be an address: ports go from 1 to 65535"
+    ):
+        await TcpConnector().connect(host, port)
+
+
 async def test_connect_times_out_naming_seconds_and_option(monkeypatch: pytest.MonkeyPatch) -> None:
     async def never(*args: object) -> SocketStream:
         await anyio.sleep_forever()
