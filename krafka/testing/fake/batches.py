@@ -144,64 +144,66 @@ def _read_records(data: bytes, codec: Compression, count: int, base_timestamp: i
         body = decompressor(codec)(memoryview(data)[_HEADER.size :], _MOST_RECORD_BYTES)
     except ProtocolError as error:
         raise BatchRefusedError(CorruptMessageError, str(error)) from error
-    cursor = _Cursor(body)
+    records = []
+    at = 0
     try:
-        records = [_read_record(cursor, index, base_timestamp) for index in range(count)]
-    except (ValueError, UnicodeDecodeError) as error:
+        for index in range(count):
+            record, at = _read_record(body, at, index, base_timestamp)
+            records.append(record)
+    except IndexError as error:
+        raise BatchRefusedError(InvalidRecordError, "the records end in the middle of a number") from error
+    except ValueError as error:
         raise BatchRefusedError(InvalidRecordError, f"the records cannot be read: {error}") from error
-    if cursor.rest:
+    if at != len(body):
         raise BatchRefusedError(
-            InvalidRecordError, f"{cursor.rest} bytes are left over behind {count} records"
+            InvalidRecordError, f"{len(body) - at} bytes are left over behind {count} records"
         )
     return records
 
 
-def _read_record(cursor: _Cursor, index: int, base_timestamp: int) -> BatchRecord:
-    own = _Cursor(cursor.take(cursor.varint()))
-    own.take(1)
-    timestamp = base_timestamp + own.varint()
-    if (offset_delta := own.varint()) != index:
+def _read_record(data: bytes, at: int, index: int, base_timestamp: int) -> tuple[BatchRecord, int]:
+    """One record, and where it ends. Raises ValueError, or IndexError where the data end in a number."""
+    size, at = _varint(data, at)
+    end = at + size
+    if size < 1 or end > len(data):
+        raise ValueError(f"record {index} is said to have {size} bytes, {len(data) - at} follow")
+    timestamp_delta, at = _varint(data, at + 1)
+    offset_delta, at = _varint(data, at)
+    if offset_delta != index:
         raise ValueError(f"record {index} has the offset delta {offset_delta}")
-    key, value = own.nullable(), own.nullable()
+    key, at = _nullable(data, at, end)
+    value, at = _nullable(data, at, end)
+    header_count, at = _varint(data, at)
     headers = []
-    for _ in range(own.varint()):
-        name = own.nullable()
+    for _ in range(header_count):
+        name, at = _nullable(data, at, end)
         if name is None:
             raise ValueError(f"record {index} has a header without a name")
-        headers.append((name.decode(), own.nullable()))
-    if own.rest:
-        raise ValueError(f"record {index} has {own.rest} bytes left over")
-    return BatchRecord(timestamp, key, value, tuple(headers))
+        header_value, at = _nullable(data, at, end)
+        headers.append((name.decode(), header_value))
+    if at != end:
+        raise ValueError(f"record {index} is said to end {end - at} bytes from where it does")
+    return BatchRecord(base_timestamp + timestamp_delta, key, value, tuple(headers)), end
 
 
-class _Cursor:
-    """Takes bytes apart from the front; ValueError where there are too few."""
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    byte = data[at]
+    if byte < 0x80:
+        return (byte >> 1) ^ -(byte & 1), at + 1
+    value = byte & 0x7F
+    for shift in range(7, 7 * _VARINT_BYTES, 7):
+        at += 1
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return (value >> 1) ^ -(value & 1), at + 1
+    raise ValueError(f"a number of more than {_VARINT_BYTES} bytes")
 
-    __slots__ = ("_at", "_data")
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._at = 0
-
-    @property
-    def rest(self) -> int:
-        return len(self._data) - self._at
-
-    def take(self, size: int) -> bytes:
-        if not 0 <= size <= self.rest:
-            raise ValueError(f"{size} bytes are said to follow, {self.rest} do")
-        self._at += size
-        return self._data[self._at - size : self._at]
-
-    def varint(self) -> int:
-        value = 0
-        for shift in range(0, 7 * _VARINT_BYTES, 7):
-            byte = self.take(1)[0]
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return (value >> 1) ^ -(value & 1)
-        raise ValueError(f"a number of more than {_VARINT_BYTES} bytes")
-
-    def nullable(self) -> bytes | None:
-        size = self.varint()
-        return None if size == -1 else self.take(size)
+def _nullable(data: bytes, at: int, end: int) -> tuple[bytes | None, int]:
+    size, at = _varint(data, at)
+    if size == -1:
+        return None, at
+    if size < 0 or at + size > end:
+        raise ValueError(f"{size} bytes are said to follow, {end - at} do")
+    return data[at : at + size], at + size

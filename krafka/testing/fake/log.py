@@ -184,6 +184,7 @@ class PartitionLog:
             state.last_sequence = last_sequence
             state.batches.append(_Remembered(batch.base_sequence, last_sequence, self.next_offset, newest))
         base_offset = self.next_offset
+        compression = batch.codec.value
         for index, record in enumerate(batch.records):
             self.records.append(
                 FakeRecord(
@@ -198,7 +199,7 @@ class PartitionLog:
                     producer_epoch=batch.producer_epoch,
                     sequence=(batch.base_sequence + index) % SEQUENCES if batch.producer_id >= 0 else -1,
                     batch=self.batches,
-                    compression=batch.codec.value,
+                    compression=compression,
                     transactional=batch.is_transactional,
                 )
             )

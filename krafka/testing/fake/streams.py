@@ -14,7 +14,7 @@ DEFAULT_CAPACITY = 1 << 20
 class Pipe:
     """One direction: bytes that were sent and not yet received, `capacity` of them at most."""
 
-    __slots__ = ("_changed", "capacity", "chunks", "ended", "gone", "reset", "size")
+    __slots__ = ("_awaited", "capacity", "chunks", "ended", "gone", "reset", "size")
 
     def __init__(self, capacity: int) -> None:
         self.capacity: int = capacity
@@ -23,14 +23,17 @@ class Pipe:
         self.ended: bool = False
         self.reset: bool = False
         self.gone: bool = False
-        self._changed = anyio.Event()
+        self._awaited: anyio.Event | None = None
 
     def notify(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()
+        if self._awaited is not None:
+            self._awaited.set()
+            self._awaited = None
 
     async def wait(self) -> None:
-        await self._changed.wait()
+        if self._awaited is None:
+            self._awaited = anyio.Event()
+        await self._awaited.wait()
 
 
 class MemoryStream(ByteStream):

@@ -39,7 +39,7 @@ class TopicTable:
         self._manners = manners
         self._defaults = topic_config(defaults)
         self._random = random
-        self._changed = anyio.Event()
+        self._awaited: anyio.Event | None = None
 
     def create_topic(
         self,
@@ -136,9 +136,12 @@ class TopicTable:
         """Return once something that happens in the cluster makes `condition()` true."""
         await checkpoint()
         while not condition():
-            await self._changed.wait()
+            if self._awaited is None:
+                self._awaited = anyio.Event()
+            await self._awaited.wait()
 
     def notify(self) -> None:
         """Have `until` look again."""
-        self._changed.set()
-        self._changed = anyio.Event()
+        if self._awaited is not None:
+            self._awaited.set()
+            self._awaited = None
