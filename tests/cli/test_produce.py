@@ -245,6 +245,8 @@ def test_a_signal_waits_no_longer_than_the_close_timeout(
         produce.reported(2)
         with paused(kafka):
             produce.feed(b"c\nd\n")
+            # What was only read when the signal comes is nobody's yet; it reads on once these lines are sent.
+            produce.feed(b"unfinished")
             produce.process.send_signal(signal.SIGINT)
             outcome = produce.end()
     assert outcome.code == 130
