@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 import anyio
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from krafka._speedups.record_batch import batch_header
 from krafka._state.outcomes import Verdict, judge, partition_error, record_errors_of
@@ -99,6 +100,8 @@ class NodeSender:
         except UnsupportedVersionError as error:
             self._engine.fail_producer(error)
             return
+        # Cancelled between here and the connection's queue, nobody would ever learn of the batches taken.
+        await checkpoint_if_cancelled()
         batches = self._accumulator.drain(self._node, now, self._max_bytes)
         if not batches:
             return
