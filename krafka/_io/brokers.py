@@ -361,12 +361,14 @@ class BrokerPool:
         if endpoint.link is not link:
             return
         endpoint.link = None
-        closed_by_us = self._all_ended is not None
-        if link.connection is not None and link.connection.close_reason is not None and not closed_by_us:
+        connection = link.connection
+        if self._all_ended is not None or connection is None or connection.has_idled:
+            return
+        if connection.close_reason is not None:
             lasted = self._clock() - (link.started_at or 0.0)
             if lasted >= self._backoff.maximum:
                 endpoint.failures = 0
-            self._note_failure(endpoint, link.connection.close_reason)
+            self._note_failure(endpoint, connection.close_reason)
 
     def _ended(self, link: _Link) -> None:
         link.fail(ConnectionFailedError(f"connecting to {link.endpoint} was given up"))

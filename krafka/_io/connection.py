@@ -73,6 +73,8 @@ class Connection:
         self.node_id = node_id
         self.close_reason: KafkaError | None = None
         """Why the connection is closed or closing; None while it is not."""
+        self.has_idled = False
+        """Whether it was closed because nobody used it, which says nothing against the broker."""
         self.versions: ApiVersionTable | None = None
         """What the broker told in the handshake; None before."""
         self.throttled_until = -math.inf
@@ -403,6 +405,7 @@ class Connection:
             else:
                 idle_until = self.last_used + self._options.connections_max_idle
                 if idle_until <= now:
+                    self.has_idled = True
                     self.close(
                         f"no request for {self._options.connections_max_idle:g} s (connections_max_idle)"
                     )

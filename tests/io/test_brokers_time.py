@@ -10,6 +10,7 @@ from fake_net import FakeNet, Mode, pool_on
 from trio.testing import MockClock
 
 from krafka._io.brokers import NEXT_BROKER_AFTER
+from krafka._io.connection import ConnectionOptions
 from krafka._state.cluster import Broker
 from krafka._wire.metadata import MetadataRequest
 from krafka.errors import ConnectionFailedError
@@ -71,6 +72,23 @@ async def test_connections_that_break_right_after_the_handshake_are_backed_off_m
         await net.until(lambda: broker.open_streams == 0)
         await pool.connection(1)
         assert broker.connected_at[-1] - broker.connected_at[-2] == pytest.approx(1.05)
+
+
+async def test_a_connection_that_nobody_used_leaves_no_backoff_and_no_error_behind() -> None:
+    net = FakeNet("a")
+    broker = net.broker("a")
+    idle = 0.1
+    async with pool_on(
+        net, "seed", backoff=EXACT, options=ConnectionOptions(connections_max_idle=idle)
+    ) as pool:
+        pool.update({1: Broker(1, "a", 9092)})
+        for _ in range(5):
+            await pool.connection(1)
+            await anyio.sleep(1.5 * idle)
+            assert broker.open_streams == 0
+            assert pool.last_error is None
+        waits = [later - earlier for earlier, later in itertools.pairwise(broker.connected_at)]
+        assert waits == pytest.approx([1.5 * idle] * 4)
 
 
 async def test_an_address_that_stays_silent_does_not_hold_up_the_next() -> None:
