@@ -102,10 +102,11 @@ async def test_in_backoff() -> None:
 async def test_refused_until_the_deadline() -> None:
     async with faulty(delivery_timeout=SOON) as (cluster, producer):
         fault = cluster.fail("Produce", code=NotEnoughReplicasError, times=None)
-        with pytest.raises(DeliveryTimeoutError, match="in vain") as caught:
+        with pytest.raises(DeliveryTimeoutError, match=r"times in vain|not answered") as caught:
             await producer.send(TOPIC, b"v")
         assert fault.hits > 2
-        assert not caught.value.possibly_written
+        # The deadline comes between two tries, or on a busy machine in the middle of one.
+        assert caught.value.possibly_written is ("not answered" in str(caught.value))
         cluster.heal()
         assert (await producer.send(TOPIC, b"w")).offset == 0
 
