@@ -1,0 +1,40 @@
+"""Runs seeds from the command line, without pytest: the same as `pytest tests/simulation`, and digests of traces."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from .runner import default_jobs, report, run_many, run_one
+from .world import run_seed
+
+
+def main() -> int:
+    """Run what the arguments say; 1 if a promise was broken."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=2000, help="how many to run")
+    parser.add_argument("--first-seed", type=int, default=0, help="the first of them")
+    parser.add_argument("--seed", type=int, help="run this one, and print all of it")
+    parser.add_argument("--jobs", type=int, default=default_jobs(), help="processes")
+    parser.add_argument("--stop-after", type=int, default=5, help="failing seeds to stop after")
+    parser.add_argument("--brief", action="store_true", help="of a failing seed print one line")
+    parser.add_argument("--digests", action="store_true", help="print a fingerprint of each seed's trace")
+    arguments = parser.parse_args()
+    if arguments.seed is not None:
+        world, failure = run_one(arguments.seed)
+        print(failure.report if world is None and failure else report(world, trace_shown=len(world.trace)))
+        return int(failure is not None)
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+    if arguments.digests:
+        for seed in seeds:
+            print(seed, run_seed(seed).digest())
+        return 0
+    summary = run_many(seeds, jobs=arguments.jobs, most_failures=arguments.stop_after)
+    for failure in summary.failures:
+        print(f"{failure.seed} {' '.join(failure.kinds)}" if arguments.brief else failure.report)
+    print(summary)
+    return int(bool(summary.failures))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,228 @@
+"""What a seed stands for: a cluster, a producer's options, callers, faults with their times, and how it ends."""
+
+from __future__ import annotations
+
+import pprint
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from krafka._state import outcomes
+
+from .faults import Event, draw_events
+
+MOODS = {"calm": 12, "passing": 45, "violent": 25, "final": 10, "away": 5, "forgetful": 5, "recreated": 6}
+"""What kind of trouble a run has, and how often; `faults` says which faults belong to each.
+
+calm: none. passing: what retries mend. violent: that, and limits so tight that deadlines pass. final: refusals that
+are for good, too. away: the cluster goes and stays away. forgetful: brokers forget producers. recreated: topics are
+deleted and made anew.
+"""
+GENEROUS = frozenset({"calm", "passing", "forgetful", "recreated"})
+HARSH = frozenset({"violent", "final", "away"})
+ENDINGS = {"finish": 60, "close": 12, "exit": 8, "raise": 10, "cancel": 10}
+"""finish: after the last caller. The others in the middle: `close()`, the end of the block, an exception or a
+cancellation in it."""
+VERBS = (
+    "send",
+    "enqueue",
+    "nowait",
+    "many",
+    "flush",
+    "impatient_send",
+    "impatient_enqueue",
+    "impatient_many",
+)
+SPLITS_BATCHES = hasattr(outcomes.Verdict, "SPLIT")
+FAILS_ONLY_THE_NAMED = hasattr(outcomes.Verdict, "FAIL_NAMED")
+SMALLEST_MESSAGE_LIMIT = 300
+ENDLESS = 120.0
+
+
+@dataclass(frozen=True)
+class TopicPlan:
+    """A topic as it is created."""
+
+    name: str
+    partitions: int
+    config: dict[str, str]
+
+
+@dataclass(frozen=True)
+class CallerPlan:
+    """A task that hands records over, `steps` times one verb or a burst of it."""
+
+    number: int
+    steps: int
+    burst: int
+    pause: float
+    verbs: tuple[str, ...]
+    largest: int
+
+
+@dataclass
+class Plan:
+    """Everything that is decided before the run begins; the rest is drawn from Randoms of the same seed."""
+
+    seed: int
+    mood: str
+    brokers: int
+    cluster: dict[str, Any]
+    options: dict[str, Any]
+    topics: list[TopicPlan]
+    callers: list[CallerPlan]
+    horizon: float
+    ending: str
+    ends_at: float
+    close_timeout: float | None
+    events: list[Event] = field(default_factory=list)
+
+    @property
+    def idempotent(self) -> bool:
+        """Whether the producer numbers its batches."""
+        return self.options.get("acks", "all") == "all" and self.options.get("idempotent", True)
+
+    @property
+    def heals(self) -> bool:
+        """Whether the cluster is whole again after the horizon."""
+        return self.mood != "away"
+
+    @property
+    def must_deliver(self) -> bool:
+        """Whether every valid record has to arrive: faults that pass, limits that are far, an end that waits."""
+        return (
+            self.mood in GENEROUS
+            and self.ending in {"finish", "exit"}
+            and self.options["delivery_timeout"] >= ENDLESS
+            and self.options["max_block"] >= ENDLESS
+            and self.options["retries"] is None
+            and self.takes_every_batch
+        )
+
+    @property
+    def takes_every_batch(self) -> bool:
+        """Whether the brokers take what the producer makes of any valid record."""
+        for topic in self.topics:
+            if "max.message.bytes" in topic.config and not SPLITS_BATCHES:
+                return False
+            if "cleanup.policy" in topic.config and not FAILS_ONLY_THE_NAMED:
+                return False
+        return True
+
+    def describe(self) -> str:
+        """The plan as text."""
+        parts = {name: value for name, value in vars(self).items() if name != "events"}
+        events = "\n".join(f"  {event}" for event in self.events)
+        return f"{pprint.pformat(parts, width=118, sort_dicts=False)}\nfaults:\n{events or '  none'}"
+
+
+def choose(random: Random, weights: dict[str, int]) -> str:
+    """One of the keys, as often as its weight says."""
+    return random.choices(list(weights), list(weights.values()))[0]
+
+
+def make_plan(seed: int) -> Plan:
+    """The plan of a seed; the same for ever, as long as this module and `faults` stay as they are."""
+    random = Random(seed)
+    mood = choose(random, MOODS)
+    horizon = random.choice([0.2, 0.6, 1.5, 4.0])
+    options = _options(random, mood)
+    plan = Plan(
+        seed=seed,
+        mood=mood,
+        brokers=random.choice([1, 2, 3, 3, 5]),
+        cluster=_cluster(random, mood),
+        options=options,
+        topics=_topics(random),
+        callers=_callers(random, horizon, options),
+        horizon=horizon,
+        ending=choose(random, ENDINGS),
+        ends_at=horizon * random.random() * 1.2,
+        close_timeout=random.choice([None, 0.0, 0.05, 1.0, 10.0]),
+    )
+    plan.events = draw_events(random, plan)
+    return plan
+
+
+def _options(random: Random, mood: str) -> dict[str, Any]:
+    generous = mood in GENEROUS and random.random() < 0.7
+    request_timeout = random.choice([0.2, 1.0, 5.0] if mood != "forgetful" else [30.0])
+    options: dict[str, Any] = {
+        "linger": random.choice([0.0, 0.0, 0.001, 0.02, 0.1]),
+        "max_in_flight": random.choice([1, 2, 3, 5, 5]),
+        "delivery_timeout": 300.0 if generous else random.choice([0.15, 0.5, 1.5, 5.0, 30.0]),
+        "max_block": 300.0 if generous else random.choice([0.02, 0.3, 2.0, 60.0]),
+        "request_timeout": request_timeout,
+        "retries": None if generous or random.random() < 0.8 else random.choice([0, 1, 3]),
+        "retry_backoff": random.choice([0.001, 0.02, 0.1]),
+        "retry_backoff_max": random.choice([0.1, 1.0]),
+        "reconnect_backoff": random.choice([0.001, 0.05]),
+        "reconnect_backoff_max": random.choice([0.05, 1.0]),
+        "metadata_max_age": random.choice([0.3, 300.0]),
+        "metadata_max_idle": random.choice([0.3, 300.0]),
+        "connections_max_idle": random.choice([0.1, 2.0, 540.0]),
+        "connect_timeout": random.choice([0.2, 5.0]),
+        "close_timeout": random.choice([0.0, 0.1, 5.0]),
+        "compression": random.choice(["none", "none", "none", "gzip", "snappy", "lz4", "zstd"]),
+        **_sizes(random),
+    }
+    if random.random() < 0.2:
+        options["idempotent"] = False
+        options["acks"] = random.choice(["all", "leader"])
+    return options
+
+
+def _sizes(random: Random) -> dict[str, int]:
+    memory = random.choice([2100, 4000, 9000, 40_000, 1 << 25])
+    batch = random.choice([1, 64, 200, 1000, 16_384, 65_536])
+    return {
+        "buffer_memory": memory,
+        "batch_size": min(batch, memory),
+        "max_request_size": random.choice([600, 5000, 1 << 20]),
+    }
+
+
+def _cluster(random: Random, mood: str) -> dict[str, Any]:
+    cluster: dict[str, Any] = {
+        "auto_create_topics": random.random() < 0.5,
+        "default_partitions": random.randint(1, 8),
+        "leader_hints": random.random() < 0.7,
+        # Brokers that do know nothing of topic ids, so a topic made anew would take what was meant for the old one.
+        "answers_old_duplicates": random.random() < 0.3 and mood != "recreated",
+        "refuses_unknown_producers": random.random() < 0.3,
+        "capacity": random.choice([150, 4000, 1 << 20, 1 << 20]),
+    }
+    if mood != "recreated" and random.random() < 0.3:
+        cluster["api_versions"] = {"Produce": (3, random.choice([7, 8, 9, 11, 12]))}
+    return cluster
+
+
+def _topics(random: Random) -> list[TopicPlan]:
+    topics = []
+    for name in ["orders", "bills", "logs"][: random.choice([1, 1, 2, 3])]:
+        config: dict[str, str] = {}
+        if random.random() < 0.09:
+            config["max.message.bytes"] = str(random.choice([SMALLEST_MESSAGE_LIMIT, 600, 2000]))
+        if random.random() < 0.06:
+            config["cleanup.policy"] = "compact"
+        if random.random() < 0.1:
+            config["message.timestamp.type"] = "LogAppendTime"
+        topics.append(TopicPlan(name, random.choice([1, 1, 2, 3, 8]), config))
+    return topics
+
+
+def _callers(random: Random, horizon: float, options: dict[str, Any]) -> list[CallerPlan]:
+    callers = []
+    for number in range(random.choice([1, 2, 3, 4, 6])):
+        steps = random.choice([3, 6, 12])
+        callers.append(
+            CallerPlan(
+                number=number,
+                steps=steps,
+                burst=random.choice([1, 1, 3, 10, 25]),
+                pause=random.choice([0.0, horizon / steps, 2 * horizon / steps]),
+                verbs=tuple(random.sample(VERBS, random.randint(1, 4))),
+                largest=random.choice([0, 20, 150, 700, options["buffer_memory"] + 10]),
+            )
+        )
+    return callers

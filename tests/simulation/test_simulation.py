@@ -1,0 +1,47 @@
+"""The promises of the producer, whatever happens: seeds by the thousand, each a whole run of its own."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from .faults import KINDS
+from .plan import ENDINGS, MOODS, make_plan
+from .runner import default_jobs, report, run_many, run_one
+
+
+def test_whatever_happens_every_promise_holds(
+    request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = request.config.option
+    if options.seed is not None:
+        world, failure = run_one(options.seed)
+        with capsys.disabled():
+            print()
+            print(
+                failure.report if world is None and failure else report(world, trace_shown=len(world.trace))
+            )
+        assert failure is None, f"seed {options.seed} broke promises: {', '.join(failure.kinds)}"
+        return
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    summary = run_many(seeds, jobs=default_jobs())
+    with capsys.disabled():
+        print(f"\n{summary}")
+    assert summary.seeds == len(seeds) or summary.failures
+    if summary.failures:
+        pytest.fail("\n\n".join(failure.report for failure in summary.failures), pytrace=False)
+
+
+def test_the_seeds_reach_every_kind_of_trouble() -> None:
+    plans = [make_plan(seed) for seed in range(2000)]
+    moods = Counter(plan.mood for plan in plans)
+    endings = Counter(plan.ending for plan in plans)
+    kinds = Counter(event.kind for plan in plans for event in plan.events)
+    assert set(moods) == set(MOODS)
+    assert set(endings) == set(ENDINGS)
+    expected = {kind for weights in KINDS.values() for kind in weights} - {"no_leader"}
+    assert expected <= set(kinds)
+    assert min(kinds[kind] for kind in expected) >= 20
+    must_deliver = Counter(plan.mood for plan in plans if plan.must_deliver)
+    assert min(must_deliver[mood] for mood in ("calm", "passing", "forgetful", "recreated")) >= 20
