@@ -127,9 +127,12 @@ class BrokerProcess:
         self._watchdog.watch(self._process.pid)
 
     def pause(self) -> None:
-        """SIGSTOP: the process keeps its sockets and answers nothing."""
+        """SIGSTOP: the process keeps its sockets and answers nothing from the return of this call on."""
         self._signal(signal.SIGSTOP)
         self._paused = True
+        if self._process is not None and hasattr(os, "waitid"):
+            # Its threads stop one by one, on a busy machine some of them late; the last one tells its parent.
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """SIGCONT."""
