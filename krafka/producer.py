@@ -97,6 +97,8 @@ class Producer(AsyncContextManagerMixin):
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Producer]:
+        if self._closing and not self._entered:
+            raise ProducerClosedError("this producer was closed before it was opened; make a new one")
         if self._entered:
             raise ProducerStateError(
                 "this producer was opened before; a producer is opened once, make a new one"

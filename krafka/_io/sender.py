@@ -14,8 +14,10 @@ from krafka._wire.produce import ProduceRequest, ProduceRequestPartitionData, Pr
 from krafka.errors import (
     AuthenticationError,
     DuplicateSequenceNumberError,
+    FencedLeaderEpochError,
     KafkaError,
     NetworkError,
+    NotLeaderOrFollowerError,
     UnsupportedVersionError,
 )
 
@@ -32,7 +34,8 @@ REQUEST_OVERHEAD = 512
 THROTTLE_LOOK = 1.0
 """Seconds after which a sender that holds back because of a quota looks at its connection again."""
 LAST_VERSION_BY_NAME = 12
-LEADER_MOVED_CODES = frozenset({6, 74})
+NAMES_LEADER = frozenset({NotLeaderOrFollowerError.code, FencedLeaderEpochError.code})
+"""The refusals that come with the leader a broker knows (KIP-951)."""
 
 
 class NodeSender:
@@ -238,13 +241,14 @@ class ProduceExchange:
                 f"the answer of {self._connection.peer} left out {batch.partition}", possibly_written=True
             )
             self._judged(batch, error, now)
+            moved = True
         if moved:
             self._engine.metadata.request_update()
 
     def _take_partition(self, batch: ProducerBatch, answer: ProduceResponsePartition, now: float) -> bool:
         """Apply one partition's answer; True if it says that the cluster's picture is stale."""
         if answer.error_code == 0:
-            self._accumulator.acknowledge(batch, answer.base_offset, answer.log_append_time_ms)
+            self._accumulator.acknowledge(batch, answer.base_offset, _log_append_time(batch, answer))
             return False
         where = f"{batch.partition} on {self._connection.peer}"
         error = partition_error(
@@ -260,7 +264,7 @@ class ProduceExchange:
 
     def _note_leader(self, topic: str, answer: ProduceResponsePartition, response: ProduceResponse) -> None:
         leader = answer.current_leader
-        if answer.error_code in LEADER_MOVED_CODES and leader.leader_id >= 0:
+        if answer.error_code in NAMES_LEADER and leader.leader_id >= 0:
             endpoints = {node.node_id: (node.host, node.port, node.rack) for node in response.node_endpoints}
             self._engine.note_leader(topic, answer.index, leader.leader_id, leader.leader_epoch, endpoints)
 
@@ -311,3 +315,13 @@ class ProduceExchange:
             self._accumulator.fail(
                 batch, error, refused=not error.possibly_written, record_errors=record_errors
             )
+
+
+def _log_append_time(batch: ProducerBatch, answer: ProduceResponsePartition) -> int:
+    """The broker's time for the records, -1 if they keep their own.
+
+    A broker that had the batch already answers with the newest timestamp in it, whoever's clock that is of.
+    """
+    told = answer.log_append_time_ms
+    is_batches_own = batch.attempts > 1 and not batch.done and told == batch.records.max_timestamp
+    return -1 if is_batches_own else told

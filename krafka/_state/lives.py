@@ -230,6 +230,11 @@ PRODUCER_LIFE = (
         "A broker's answer or refusal shows that nothing this producer sends can succeed.",
     ),
     Step((ProducerState.FAILED,), ProducerState.CLOSED, "`close()` is called, or the block is left."),
+    Step(
+        (ProducerState.NEW,),
+        ProducerState.CLOSED,
+        "`close()` is called; the block cannot be entered any more.",
+    ),
 )
 
 

@@ -242,7 +242,7 @@ CLIENT_RULES: Mapping[str, Rule] = MappingProxyType({
     "the answer is not what the protocol says; the connection is closed":
         Rule(NetworkError,             _REFRESH,  _MAYBE,    _KEPT,        _GOES_ON,  _CONTINUES,  "krafka's own: as if no answer had come"),
     "the answer leaves the partition out":
-        Rule(NetworkError,             _RETRY,    _MAYBE,    _KEPT,        _GOES_ON,  _CONTINUES,  "krafka's own: as if no answer had come"),
+        Rule(NetworkError,             _REFRESH,  _MAYBE,    _KEPT,        _GOES_ON,  _CONTINUES,  "krafka's own: as if no answer had come"),
     "the broker refuses the credentials":
         Rule(AuthenticationError,      _FAIL,     _EARLIER,  _ENDED,       _ENDS,     _FATAL,      "Sender.runOnce: authenticationFailed"),
     "the broker speaks no version of Produce that krafka does":

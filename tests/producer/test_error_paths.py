@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import anyio
 import pytest
 from faulty import (
@@ -297,6 +299,22 @@ async def test_the_broker_stamps_the_time_of_the_append() -> None:
         metadata = await producer.send("stamped", b"v", timestamp=5)
     (record,) = cluster.log("stamped")
     assert metadata.timestamp == record.timestamp != 5
+
+
+@pytest.mark.parametrize("of_the_broker", [False, True])
+async def test_a_batch_that_was_there_already_keeps_its_times(of_the_broker: bool) -> None:
+    kind = "LogAppendTime" if of_the_broker else "CreateTime"
+    async with faulty() as (cluster, producer):
+        cluster.create_topic("stamped", 1, config={"message.timestamp.type": kind})
+        await producer.partitions_for("stamped")
+        cluster.fail("Produce", disconnect=True, after_append=True)
+        now = int(time.time() * 1000)
+        deliveries = [
+            producer.enqueue_nowait("stamped", b"v", timestamp=now - age) for age in (5000, 3000, 4000)
+        ]
+        times = [(await delivery).timestamp for delivery in deliveries]
+    assert times == [record.timestamp for record in cluster.log("stamped")]
+    assert (times == [now - 5000, now - 3000, now - 4000]) is not of_the_broker
 
 
 @pytest.mark.parametrize("codec", ["none", "gzip", "snappy", "lz4", "zstd"])

@@ -9,7 +9,7 @@ import pytest
 from effects import connecting_in_vain
 from faulty import HURRIED, TOPIC, error_of
 
-from krafka import ClusterAuthorizationFailedError, Producer, ProducerCrashedError
+from krafka import ClusterAuthorizationFailedError, Producer, ProducerClosedError, ProducerCrashedError
 from krafka._io.brokers import BrokerPool
 from krafka._io.connection import Connection, ConnectionOptions
 from krafka._io.engine import Engine
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 def producer_state(producer: Producer) -> ProducerState:
     engine = producer._engine_or_none
     if engine is None:
-        return ProducerState.NEW
+        return ProducerState.CLOSED if producer._closing else ProducerState.NEW
     if producer._finished.is_set():
         return ProducerState.CLOSED
     if engine.failure is not None:
@@ -127,6 +127,11 @@ async def test_a_producer_takes_the_steps_of_the_table_and_no_others(
                     await producer.send(TOPIC, b"v")
                     raise LookupError
             await crash(cluster, options, monkeypatch)
+            unopened = Producer(cluster.bootstrap, **options)
+            await unopened.close()
+            with pytest.raises(ProducerClosedError, match="before it was opened"):
+                async with unopened:
+                    pytest.fail("a closed producer was opened")
     seen = {step for step in watcher.steps if isinstance(step[1], ProducerState)}
     assert seen == listed(PRODUCER_LIFE)
 

@@ -105,12 +105,6 @@ NUMBERS = (
 )
 PARTS = (
     Mutation(
-        "miss the numbers that a batch's parts leave over",
-        SEQUENCES,
-        "            _note_gap(partition, parts[0])\n",
-        "            pass\n",
-    ),
-    Mutation(
         "send the parts of a batch after those behind it",
         ACCUMULATOR,
         "            self.reenqueue(part, not_before=0.0)\n",

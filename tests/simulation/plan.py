@@ -37,6 +37,8 @@ SPLITS_BATCHES = hasattr(outcomes.Verdict, "SPLIT")
 FAILS_ONLY_THE_NAMED = hasattr(outcomes.Verdict, "FAIL_NAMED")
 SMALLEST_MESSAGE_LIMIT = 300
 ENDLESS = 120.0
+STREAMS = 0.04
+"""How many of the seeds are a single stream."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,28 @@ def make_plan(seed: int) -> Plan:
         close_timeout=random.choice([None, 0.0, 0.05, 1.0, 10.0]),
     )
     plan.events = draw_events(random, plan)
+    if Random(f"{seed} stream").random() < STREAMS:
+        _become_stream(plan, random)
     return plan
+
+
+def _become_stream(plan: Plan, random: Random) -> None:
+    """Make it one partition with a steady flow of small batches, and brokers that deny having appended some."""
+    plan.mood = "passing"
+    plan.topics = [TopicPlan("orders", 1, {})]
+    plan.options |= {"batch_size": 64, "buffer_memory": 1 << 25, "max_in_flight": 5, "linger": 0.0}
+    plan.options |= {"delivery_timeout": 300.0, "max_block": 300.0, "retries": None, "retry_backoff": 0.001}
+    plan.options |= {"acks": "all", "idempotent": True, "request_timeout": 5.0}
+    plan.callers = [CallerPlan(number, 12, 25, plan.horizon / 12, ("enqueue",), 20) for number in range(2)]
+    plan.events = [
+        Event(
+            round(plan.horizon * random.random(), 4),
+            "stubborn",
+            {"code": 7, "after_append": True, "times": times},
+        )
+        for times in (2, 3, 4, 5)
+    ]
+    plan.events.sort(key=lambda event: event.at)
 
 
 def _options(random: Random, mood: str) -> dict[str, Any]:
