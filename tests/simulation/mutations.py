@@ -158,12 +158,6 @@ TRUTH = (
         "self._failure(pending, possibly_written=True)",
         "self._failure(pending, possibly_written=False)",
     ),
-    Mutation(
-        "say not written when the producer ends",
-        ENGINE,
-        "            if batch.on_wire or batch.possibly_written:\n",
-        "            if batch.possibly_written:\n",
-    ),
 )
 MEMORY_AND_ENDS = (
     Mutation(
@@ -211,6 +205,12 @@ MEMORY_AND_ENDS = (
     ),
 )
 NOT_FOUND = (
+    Mutation(
+        "say not written when the producer ends",
+        ENGINE,
+        "            if batch.on_wire or batch.possibly_written:\n",
+        "            if batch.possibly_written:\n",
+    ),
     Mutation(
         "divide what may be in the log",
         OUTCOMES,
