@@ -179,10 +179,14 @@ def _is_closed_early(world: World, record: Record) -> bool:
 def _is_unwelcome(world: World, record: Record) -> bool:
     """Whether its topic refuses this record by its own rules."""
     config = next(each.config for each in world.plan.topics if each.name == record.topic)
-    if "cleanup.policy" in config and (
-        record.key is None or (record.error and record.error.possibly_written)
+    if record.key is None and "cleanup.policy" in config:
+        return True
+    if (
+        record.error is not None
+        and record.error.possibly_written
+        and {"cleanup.policy", "max.message.bytes"} & set(config)
     ):
-        # Beside a record to blame, one that an earlier attempt may have written is not sent under another number.
+        # What an earlier attempt may have written is not sent again in another batch.
         return True
     overhead = 120
     return len(record.value) + overhead > int(config.get("max.message.bytes", 1 << 20))
