@@ -1,7 +1,7 @@
 from libc.stdint cimport int64_t
 
 from krafka._speedups.batch cimport PartitionBuffer, ProducerBatch
-from krafka._speedups.record_batch cimport RecordFields
+from krafka._speedups.record_batch cimport RecordFields, RecordView
 
 
 cdef class TopicBuffer:
@@ -12,7 +12,7 @@ cdef class TopicBuffer:
     cdef readonly int64_t appended
     cdef object partitioner
 
-    cdef PartitionBuffer choose(self, RecordFields fields, object key, object partition)
+    cdef PartitionBuffer choose(self, const RecordView* view, object key, object partition)
 
 
 cdef class Appender:
@@ -39,8 +39,19 @@ cdef class Appender:
         self, object topic, object value, object key, object headers, object partition, object timestamp,
         double entered, Py_ssize_t* grant, int64_t* placed_at,
     )
+    cdef ProducerBatch place_borrowed(
+        self, object topic, object value, object key, object headers, object partition, object timestamp,
+        double entered, Py_ssize_t* grant, int64_t* placed_at,
+    )
+    cdef ProducerBatch place_view(
+        self, const RecordView* view, object topic, object value, object key, object headers, object partition,
+        object timestamp, double entered, Py_ssize_t* grant, int64_t* placed_at,
+    )
+    cdef int64_t check(
+        self, object topic, object value, object key, object headers, object partition, object timestamp
+    ) except? -1
     cdef ProducerBatch write(
-        self, PartitionBuffer partition, RecordFields fields, int64_t timestamp, double entered, Py_ssize_t* grant
+        self, PartitionBuffer partition, const RecordView* view, int64_t timestamp, double entered, Py_ssize_t* grant
     )
     cdef bint grow(self, ProducerBatch batch, Py_ssize_t needed) except -1
     cdef ProducerBatch open_batch(

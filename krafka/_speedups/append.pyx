@@ -4,16 +4,21 @@ Nothing here awaits. The wall clock, the monotonic clock and what to do when a b
 the `Appender`; it tells its caller by BufferFullError or MetadataNotReadyError when the record has to wait.
 """
 
+cimport cython
 from cpython.dict cimport PyDict_GetItemWithError
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
 from krafka._speedups.batch cimport PartitionBuffer, ProducerBatch
-from krafka._speedups.delivery cimport Delivery, SendResult
+from krafka._speedups.delivery cimport Delivery, SendResult, note_place
 from krafka._speedups.murmur2 cimport murmur2_of
 from krafka._speedups.record_batch cimport (
+    RecordBuffer,
     RecordFields,
+    RecordView,
     record_body_size,
+    view_plain,
+    write_record,
 )
 from krafka._speedups.varint cimport varint_size
 
@@ -38,6 +43,16 @@ cdef Py_ssize_t BATCH_OVERHEAD = 61
 cdef object END = object()
 
 
+cdef inline Delivery delivery_of_last(ProducerBatch batch, int64_t timestamp):
+    """What stands for the record that was written last."""
+    cdef Delivery delivery = Delivery.__new__(Delivery)
+    delivery.batch = batch
+    delivery.index = batch.records.count - 1
+    delivery.timestamp = timestamp
+    return delivery
+
+
+@cython.final
 cdef class TopicBuffer:
     """A topic's partitions and how keyless and keyed records are spread over them."""
 
@@ -54,7 +69,7 @@ cdef class TopicBuffer:
         self.partitions = partitions
         self.available = available if available else partitions
 
-    cdef PartitionBuffer choose(self, RecordFields fields, object key, object partition):
+    cdef PartitionBuffer choose(self, const RecordView* view, object key, object partition):
         cdef Py_ssize_t at
         # Kept here, so that nothing a partitioner does can change them between the count and the choice.
         cdef list partitions = self.partitions
@@ -69,8 +84,8 @@ cdef class TopicBuffer:
                 )
         elif self.partitioner is not None:
             at = self.ask_partitioner(key, count)
-        elif fields.key.size >= 0:
-            at = (murmur2_of(fields.key.data, fields.key.size) & 0x7FFFFFFF) % count
+        elif view.key.size >= 0:
+            at = (murmur2_of(view.key.data, view.key.size) & 0x7FFFFFFF) % count
         else:
             if self.cursor >= len(self.available):
                 self.cursor = 0
@@ -96,6 +111,7 @@ cdef class TopicBuffer:
         return chosen
 
 
+@cython.final
 cdef class Appender:
     """Puts records into their partitions' open batches, within the producer's memory.
 
@@ -169,11 +185,7 @@ cdef class Appender:
         cdef ProducerBatch batch = self.place(
             topic, value, key, headers, partition, timestamp, -1.0, NULL, &placed_at
         )
-        cdef Delivery delivery = Delivery.__new__(Delivery)
-        delivery.batch = batch
-        delivery.index = batch.records.count - 1
-        delivery.timestamp = placed_at
-        return delivery
+        return delivery_of_last(batch, placed_at)
 
     def append_granted(self, topic, value, key, headers, partition, timestamp, double entered, Py_ssize_t grant):
         """Append a record that had to wait: `entered` starts its clock, `grant` bytes were reserved for it.
@@ -185,11 +197,7 @@ cdef class Appender:
         cdef ProducerBatch batch = self.place(
             topic, value, key, headers, partition, timestamp, entered, &left, &placed_at
         )
-        cdef Delivery delivery = Delivery.__new__(Delivery)
-        delivery.batch = batch
-        delivery.index = batch.records.count - 1
-        delivery.timestamp = placed_at
-        return delivery, left
+        return delivery_of_last(batch, placed_at), left
 
     def append_many(self, SendResult result not None, topic, values, Py_ssize_t limit):
         """Append up to `limit` values of an iterator to `topic`, noting each in `result`.
@@ -201,34 +209,50 @@ cdef class Appender:
         cdef Py_ssize_t taken = 0
         cdef int64_t placed_at = 0
         cdef ProducerBatch batch
+        cdef bint is_ours = False
         iterator = iter(values)
         while taken < limit:
-            value = next(iterator, END)
-            if value is END:
-                break
+            # Outside of the loop over the values, because entering a try block costs as much as encoding a value.
             try:
-                batch = self.place(topic, value, None, None, None, None, -1.0, NULL, &placed_at)
-            except RecordValidationError as error:
-                result.refuse(error)
+                while taken < limit:
+                    is_ours = False
+                    value = next(iterator, END)
+                    if value is END:
+                        return taken, None, None
+                    is_ours = True
+                    batch = self.place(topic, value, None, None, None, None, -1.0, NULL, &placed_at)
+                    note_place(result, batch, placed_at)
+                    taken += 1
             except KafkaError as reason:
-                return taken, value, reason
-            else:
-                result.add(batch, placed_at)
-            taken += 1
+                if not is_ours:
+                    raise
+                if not isinstance(reason, RecordValidationError):
+                    return taken, value, reason
+                result.refuse(reason)
+                taken += 1
         return taken, None, None
 
     cdef ProducerBatch place(
         self, object topic, object value, object key, object headers, object partition, object timestamp,
         double entered, Py_ssize_t* grant, int64_t* placed_at,
     ):
-        cdef PyObject* found
-        cdef TopicBuffer buffer
-        cdef RecordFields fields
-        cdef int64_t at
-        cdef ProducerBatch batch
+        cdef RecordView view
         if self.refusal is not None and grant is NULL:
             # A record with a grant was accepted for waiting before the producer began to close.
             raise for_raising(self.refusal)
+        if headers is None and view_plain(value, &view.value) and view_plain(key, &view.key):
+            view.headers = NULL
+            view.header_count = 0
+            view.headers_size = 1
+            return self.place_view(&view, topic, value, key, headers, partition, timestamp, entered, grant, placed_at)
+        return self.place_borrowed(topic, value, key, headers, partition, timestamp, entered, grant, placed_at)
+
+    cdef ProducerBatch place_borrowed(
+        self, object topic, object value, object key, object headers, object partition, object timestamp,
+        double entered, Py_ssize_t* grant, int64_t* placed_at,
+    ):
+        """Place a record some of whose bytes have to be asked for, and given back."""
+        cdef RecordFields fields
         if self.scratch_in_use:
             # A header mapping or a partitioner written in Python called back into the producer.
             fields = RecordFields()
@@ -238,26 +262,50 @@ cdef class Appender:
         try:
             try:
                 fields.take(value, key, headers)
-                if timestamp is None:
-                    at = krafka_wall_clock_ms() if self.wall_clock is None else self.wall_clock()
-                else:
-                    at = timestamp_ms(timestamp)
-                if partition is not None and (type(partition) is not int or not 0 <= partition <= MAX_PARTITION):
-                    raise ValueError
-                found = PyDict_GetItemWithError(self.topics, topic)
             except (TypeError, ValueError, BufferError, OverflowError) as error:
                 raise _diagnosed(error, topic, value, key, headers, partition, timestamp) from error
-            if found is NULL:
-                raise self.missing(topic, value, key, headers, partition, timestamp)
-            buffer = <TopicBuffer>found
-            batch = self.write(buffer.choose(fields, key, partition), fields, at, entered, grant)
-            buffer.appended += 1
-            placed_at[0] = at
-            return batch
+            return self.place_view(
+                &fields.view, topic, value, key, headers, partition, timestamp, entered, grant, placed_at
+            )
         finally:
             if fields is self.scratch:
                 self.scratch_in_use = False
             fields.release()
+
+    cdef ProducerBatch place_view(
+        self, const RecordView* view, object topic, object value, object key, object headers, object partition,
+        object timestamp, double entered, Py_ssize_t* grant, int64_t* placed_at,
+    ):
+        cdef PyObject* found
+        cdef TopicBuffer buffer
+        cdef int64_t at
+        cdef ProducerBatch batch
+        if timestamp is not None or partition is not None or type(topic) is not str or self.wall_clock is not None:
+            at = self.check(topic, value, key, headers, partition, timestamp)
+        else:
+            at = krafka_wall_clock_ms()
+        found = PyDict_GetItemWithError(self.topics, topic)
+        if found is NULL:
+            raise self.missing(topic, value, key, headers, partition, timestamp)
+        buffer = <TopicBuffer>found
+        batch = self.write(buffer.choose(view, key, partition), view, at, entered, grant)
+        buffer.appended += 1
+        placed_at[0] = at
+        return batch
+
+    cdef int64_t check(
+        self, object topic, object value, object key, object headers, object partition, object timestamp
+    ) except? -1:
+        """Look at what may be wrong besides the bytes; return the record's timestamp."""
+        try:
+            if partition is not None and (type(partition) is not int or not 0 <= partition <= MAX_PARTITION):
+                raise ValueError
+            hash(topic)
+            if timestamp is not None:
+                return timestamp_ms(timestamp)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise _diagnosed(error, topic, value, key, headers, partition, timestamp) from error
+        return krafka_wall_clock_ms() if self.wall_clock is None else self.wall_clock()
 
     def missing(self, topic, value, key, headers, partition, timestamp):
         """Return the error for a topic without metadata: what is wrong with the record, or that it has to wait."""
@@ -269,15 +317,17 @@ cdef class Appender:
         )
 
     cdef ProducerBatch write(
-        self, PartitionBuffer partition, RecordFields fields, int64_t timestamp, double entered, Py_ssize_t* grant
+        self, PartitionBuffer partition, const RecordView* view, int64_t timestamp, double entered, Py_ssize_t* grant
     ):
         cdef ProducerBatch batch = partition.open_batch
+        cdef RecordBuffer records
         cdef Py_ssize_t body, needed
         if batch is not None:
-            body = record_body_size(fields, timestamp - batch.records.base_timestamp, batch.records.count)
-            needed = batch.records.used + varint_size(body) + body
-            if needed <= batch.records.capacity or self.grow(batch, needed):
-                batch.records.write(fields, timestamp, body)
+            records = batch.records
+            body = record_body_size(view, timestamp - records.base_timestamp, records.count)
+            needed = records.used + varint_size(body) + body
+            if needed <= records.capacity or self.grow(batch, needed):
+                write_record(records, view, timestamp, body)
                 if entered >= 0 and entered + self.delivery_timeout < batch.deadline:
                     batch.deadline = entered + self.delivery_timeout
                     if self.on_hastened is not None:
@@ -285,7 +335,7 @@ cdef class Appender:
                 return batch
             self.check_caller()
             self.seal(partition)
-        body = record_body_size(fields, 0, 0)
+        body = record_body_size(view, 0, 0)
         needed = varint_size(body) + body
         if needed + BATCH_OVERHEAD > self.max_request_size:
             raise RecordTooLargeError(
@@ -294,7 +344,7 @@ cdef class Appender:
                 "raise it (and the topic's max.message.bytes) or make the record smaller"
             )
         batch = self.open_batch(partition, needed, entered, grant)
-        batch.records.write(fields, timestamp, body)
+        write_record(batch.records, view, timestamp, body)
         partition.open_batch = batch
         self.on_opened(batch)
         if needed >= min(self.records_limit, partition.records_limit):

@@ -21,3 +21,15 @@ cdef class SendResult:
     cdef int add(self, ProducerBatch batch, int64_t timestamp) except -1
     cdef int refuse(self, object error) except -1
     cdef int reserve_one(self) except -1
+
+
+cdef inline int note_place(SendResult result, ProducerBatch batch, int64_t timestamp) except -1:
+    """Note in a result the record that was written last to a batch."""
+    cdef uint32_t* place
+    if result.size == result.capacity or batch.result_owner is not result or batch.result_timestamp != timestamp:
+        return result.add(batch, timestamp)
+    place = result.places + 2 * result.size
+    place[0] = batch.result_run
+    place[1] = batch.records.count - 1
+    result.size += 1
+    return 0

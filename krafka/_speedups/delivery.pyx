@@ -12,6 +12,8 @@ from krafka.errors import ProducerStateError, SendManyError
 cdef uint32_t REFUSED = 0xFFFFFFFF
 
 
+# Its batch does not know it, so that it is in no cycle: the garbage collector need not look at a million of them.
+@cython.no_gc
 @cython.freelist(256)
 @cython.final
 cdef class Delivery:

@@ -1,4 +1,8 @@
-from libc.stdint cimport int16_t, int32_t, int64_t
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+from libc.stdint cimport int32_t, int64_t
+from libc.string cimport memcpy
+
+from krafka._speedups.varint cimport varint_size, write_varint
 
 
 cdef struct Field:
@@ -11,22 +15,27 @@ cdef struct HeaderField:
     Field value
 
 
+cdef struct RecordView:
+    Field key
+    Field value
+    HeaderField* headers
+    Py_ssize_t header_count
+    Py_ssize_t headers_size  # as encoded, their count included
+
+
 cdef enum:
     MAX_HEADERS_INLINE = 8
+    LARGEST_FIELD = 2147483647
 
 
 cdef class RecordFields:
     """One record's bytes, borrowed from their owners for the length of one append."""
 
-    cdef Field key
-    cdef Field value
-    cdef HeaderField* headers
-    cdef Py_ssize_t header_count
-    cdef Py_ssize_t headers_size
+    cdef RecordView view
     cdef HeaderField inline_headers[MAX_HEADERS_INLINE]
-    cdef Py_buffer* views
-    cdef Py_ssize_t view_count
-    cdef Py_ssize_t view_capacity
+    cdef Py_buffer* buffers
+    cdef Py_ssize_t buffer_count
+    cdef Py_ssize_t buffer_capacity
     cdef object owners
 
     cdef int borrow(self, object source, Field* field) except -1
@@ -34,10 +43,6 @@ cdef class RecordFields:
     cdef int take(self, object value, object key, object headers) except -1
     cdef int release(self) except -1
 
-
-cdef Py_ssize_t record_body_size(
-    RecordFields fields, int64_t timestamp_delta, int32_t offset_delta
-) noexcept nogil
 
 cdef class RecordBuffer:
     cdef char* data
@@ -49,8 +54,6 @@ cdef class RecordBuffer:
     cdef readonly int64_t max_timestamp
 
     cdef int reserve(self, Py_ssize_t capacity) except -1
-    cdef char* begin(self, int64_t timestamp, Py_ssize_t body_size) noexcept
-    cdef void write(self, RecordFields fields, int64_t timestamp, Py_ssize_t body_size) noexcept
 
 
 cdef class RecordCursor:
@@ -59,3 +62,66 @@ cdef class RecordCursor:
     cdef readonly RecordBuffer source
     cdef const char* at
     cdef readonly int32_t index
+
+
+# Here, and not in the module, because the append path is to be compiled together with them.
+
+cdef inline bint view_plain(object source, Field* field) noexcept:
+    """Borrow from bytes or None, whose owner keeps them; False for anything else."""
+    if PyBytes_CheckExact(source):
+        field.data = PyBytes_AS_STRING(source)
+        field.size = PyBytes_GET_SIZE(source)
+        return field.size <= LARGEST_FIELD
+    field.data = NULL
+    field.size = -1
+    return source is None
+
+
+cdef inline Py_ssize_t record_body_size(
+    const RecordView* view, int64_t timestamp_delta, int32_t offset_delta
+) noexcept nogil:
+    cdef Py_ssize_t size = 1 + varint_size(timestamp_delta) + varint_size(offset_delta)
+    size += varint_size(view.key.size) + varint_size(view.value.size) + view.headers_size
+    if view.key.size > 0:
+        size += view.key.size
+    if view.value.size > 0:
+        size += view.value.size
+    return size
+
+
+cdef inline char* write_field(char* at, const Field* field) noexcept nogil:
+    at = write_varint(at, field.size)
+    if field.size > 0:
+        memcpy(at, field.data, field.size)
+        at += field.size
+    return at
+
+
+cdef inline char* begin_record(RecordBuffer buffer, int64_t timestamp, Py_ssize_t body_size) noexcept:
+    """Write what comes before a record's key, and return where the key goes."""
+    cdef char* at = buffer.data + buffer.used
+    if buffer.count == 0:
+        buffer.base_timestamp = timestamp
+        buffer.max_timestamp = timestamp
+    elif timestamp > buffer.max_timestamp:
+        buffer.max_timestamp = timestamp
+    at = write_varint(at, body_size)
+    at[0] = 0
+    at = write_varint(at + 1, timestamp - buffer.base_timestamp)
+    return write_varint(at, buffer.count)
+
+
+cdef inline void write_record(
+    RecordBuffer buffer, const RecordView* view, int64_t timestamp, Py_ssize_t body_size
+) noexcept:
+    """Append one record; the caller has reserved the room and computed body_size for this timestamp."""
+    cdef char* at = begin_record(buffer, timestamp, body_size)
+    cdef Py_ssize_t index
+    at = write_field(at, &view.key)
+    at = write_field(at, &view.value)
+    at = write_varint(at, view.header_count)
+    for index in range(view.header_count):
+        at = write_field(at, &view.headers[index].key)
+        at = write_field(at, &view.headers[index].value)
+    buffer.used = at - buffer.data
+    buffer.count += 1

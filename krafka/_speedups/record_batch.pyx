@@ -4,12 +4,7 @@ The format is Kafka's ``DefaultRecordBatch`` and ``DefaultRecord`` (magic 2, KIP
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport (
-    PyBytes_AS_STRING,
-    PyBytes_CheckExact,
-    PyBytes_FromStringAndSize,
-    PyBytes_GET_SIZE,
-)
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.stdint cimport int16_t, int32_t, int64_t, uint32_t
@@ -17,7 +12,7 @@ from libc.string cimport memcpy
 
 from krafka._speedups.checksum cimport crc32c_of
 from krafka._speedups.endian cimport store_int16, store_int32, store_int64, store_uint32
-from krafka._speedups.varint cimport read_varint, varint_size, write_varint
+from krafka._speedups.varint cimport read_varint, varint_size
 
 from collections.abc import Mapping, Sequence
 
@@ -25,12 +20,11 @@ cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
 
 HEADER_SIZE = 61
-MAX_FIELD_SIZE = 2**31 - 1
+MAX_FIELD_SIZE = LARGEST_FIELD
 MAX_HEADERS = 10_000
 
 cdef Py_ssize_t _HEADER_SIZE = 61
 cdef Py_ssize_t _CRC_START = 21
-cdef Py_ssize_t _MAX_FIELD_SIZE = 2**31 - 1
 cdef Py_ssize_t _MAX_HEADERS = 10_000
 cdef int32_t _MAX_SEQUENCE = 2**31 - 1
 
@@ -38,41 +32,37 @@ cdef int32_t _MAX_SEQUENCE = 2**31 - 1
 cdef class RecordFields:
 
     def __cinit__(self):
-        self.headers = self.inline_headers
-        self.header_count = 0
-        self.headers_size = 1
-        self.views = NULL
-        self.view_count = 0
-        self.view_capacity = 0
+        self.view.headers = self.inline_headers
+        self.view.header_count = 0
+        self.view.headers_size = 1
+        self.buffers = NULL
+        self.buffer_count = 0
+        self.buffer_capacity = 0
         self.owners = None
 
     def __dealloc__(self):
         self.release()
-        if self.views is not NULL:
-            PyMem_Free(self.views)
+        if self.buffers is not NULL:
+            PyMem_Free(self.buffers)
 
     cdef int borrow(self, object source, Field* field) except -1:
         cdef Py_buffer* grown
-        if PyBytes_CheckExact(source):
-            field.data = PyBytes_AS_STRING(source)
-            field.size = PyBytes_GET_SIZE(source)
-        elif source is None:
-            field.data = NULL
-            field.size = -1
-        elif isinstance(source, (bytes, bytearray, memoryview)):
-            if self.view_count == self.view_capacity:
-                grown = <Py_buffer*>PyMem_Realloc(self.views, (self.view_capacity * 2 + 4) * sizeof(Py_buffer))
+        if view_plain(source, field):
+            return 0
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            if self.buffer_count == self.buffer_capacity:
+                grown = <Py_buffer*>PyMem_Realloc(self.buffers, (self.buffer_capacity * 2 + 4) * sizeof(Py_buffer))
                 if grown is NULL:
                     raise MemoryError
-                self.views = grown
-                self.view_capacity = self.view_capacity * 2 + 4
-            PyObject_GetBuffer(source, &self.views[self.view_count], PyBUF_SIMPLE)
-            field.data = <const char*>self.views[self.view_count].buf
-            field.size = self.views[self.view_count].len
-            self.view_count += 1
+                self.buffers = grown
+                self.buffer_capacity = self.buffer_capacity * 2 + 4
+            PyObject_GetBuffer(source, &self.buffers[self.buffer_count], PyBUF_SIMPLE)
+            field.data = <const char*>self.buffers[self.buffer_count].buf
+            field.size = self.buffers[self.buffer_count].len
+            self.buffer_count += 1
         else:
             raise TypeError
-        if field.size > _MAX_FIELD_SIZE:
+        if field.size > LARGEST_FIELD:
             raise ValueError
         return 0
 
@@ -95,11 +85,11 @@ cdef class RecordFields:
             raise ValueError(f"it has {count} headers, and krafka takes {_MAX_HEADERS} at most")
         self.owners = items
         if count > MAX_HEADERS_INLINE:
-            self.headers = <HeaderField*>PyMem_Malloc(count * sizeof(HeaderField))
-            if self.headers is NULL:
-                self.headers = self.inline_headers
+            self.view.headers = <HeaderField*>PyMem_Malloc(count * sizeof(HeaderField))
+            if self.view.headers is NULL:
+                self.view.headers = self.inline_headers
                 raise MemoryError
-        self.headers_size = varint_size(count)
+        self.view.headers_size = varint_size(count)
         for at in range(count):
             item = items[at]
             # A tuple, because what it holds cannot be replaced while we hold pointers into it.
@@ -109,61 +99,41 @@ cdef class RecordFields:
             value = <object>PyTuple_GET_ITEM(item, 1)
             if not isinstance(name, str):
                 raise TypeError
-            header = &self.headers[at]
+            header = &self.view.headers[at]
             header.key.size = 0
             text = PyUnicode_AsUTF8AndSize(name, &header.key.size)
             header.key.data = text
-            if header.key.size > _MAX_FIELD_SIZE:
+            if header.key.size > LARGEST_FIELD:
                 raise ValueError
             self.borrow(value, &header.value)
-            self.headers_size += varint_size(header.key.size) + header.key.size + varint_size(header.value.size)
+            self.view.headers_size += varint_size(header.key.size) + header.key.size + varint_size(header.value.size)
             if header.value.size > 0:
-                self.headers_size += header.value.size
-        self.header_count = count
+                self.view.headers_size += header.value.size
+        self.view.header_count = count
         return 0
 
     cdef int take(self, object value, object key, object headers) except -1:
         """Borrow the record's bytes; a TypeError or ValueError says only that something is wrong, not what."""
-        self.borrow(value, &self.value)
-        self.borrow(key, &self.key)
+        self.borrow(value, &self.view.value)
+        self.borrow(key, &self.view.key)
         if headers is None:
-            self.header_count = 0
-            self.headers_size = 1
+            self.view.header_count = 0
+            self.view.headers_size = 1
         else:
             self.take_headers(headers)
         return 0
 
     cdef int release(self) except -1:
         cdef Py_ssize_t at
-        for at in range(self.view_count):
-            PyBuffer_Release(&self.views[at])
-        self.view_count = 0
-        if self.headers is not self.inline_headers:
-            PyMem_Free(self.headers)
-            self.headers = self.inline_headers
-        self.header_count = 0
+        for at in range(self.buffer_count):
+            PyBuffer_Release(&self.buffers[at])
+        self.buffer_count = 0
+        if self.view.headers is not self.inline_headers:
+            PyMem_Free(self.view.headers)
+            self.view.headers = self.inline_headers
+        self.view.header_count = 0
         self.owners = None
         return 0
-
-
-cdef Py_ssize_t record_body_size(
-    RecordFields fields, int64_t timestamp_delta, int32_t offset_delta
-) noexcept nogil:
-    cdef Py_ssize_t size = 1 + varint_size(timestamp_delta) + varint_size(offset_delta)
-    size += varint_size(fields.key.size) + varint_size(fields.value.size) + fields.headers_size
-    if fields.key.size > 0:
-        size += fields.key.size
-    if fields.value.size > 0:
-        size += fields.value.size
-    return size
-
-
-cdef inline char* write_field(char* at, Field* field) noexcept nogil:
-    at = write_varint(at, field.size)
-    if field.size > 0:
-        memcpy(at, field.data, field.size)
-        at += field.size
-    return at
 
 
 cdef class RecordBuffer:
@@ -208,32 +178,6 @@ cdef class RecordBuffer:
         self.capacity = capacity
         return 0
 
-    cdef inline char* begin(self, int64_t timestamp, Py_ssize_t body_size) noexcept:
-        """Write what comes before a record's key, and return where the key goes."""
-        cdef char* at = self.data + self.used
-        if self.count == 0:
-            self.base_timestamp = timestamp
-            self.max_timestamp = timestamp
-        elif timestamp > self.max_timestamp:
-            self.max_timestamp = timestamp
-        at = write_varint(at, body_size)
-        at[0] = 0
-        at = write_varint(at + 1, timestamp - self.base_timestamp)
-        return write_varint(at, self.count)
-
-    cdef void write(self, RecordFields fields, int64_t timestamp, Py_ssize_t body_size) noexcept:
-        """Append one record; the caller has reserved the room and computed body_size for this timestamp."""
-        cdef char* at = self.begin(timestamp, body_size)
-        cdef Py_ssize_t index
-        at = write_field(at, &fields.key)
-        at = write_field(at, &fields.value)
-        at = write_varint(at, fields.header_count)
-        for index in range(fields.header_count):
-            at = write_field(at, &fields.headers[index].key)
-            at = write_field(at, &fields.headers[index].value)
-        self.used = at - self.data
-        self.count += 1
-
     def append(self, int64_t timestamp, key, value, headers=None):
         """Encode one record at the end; the buffer grows as needed.
 
@@ -244,11 +188,11 @@ cdef class RecordBuffer:
         cdef Py_ssize_t body, needed
         fields.take(value, key, headers)
         try:
-            body = record_body_size(fields, timestamp - self.base_timestamp if self.count else 0, self.count)
+            body = record_body_size(&fields.view, timestamp - self.base_timestamp if self.count else 0, self.count)
             needed = self.used + varint_size(body) + body
             if needed > self.capacity:
                 self.reserve(max(needed, self.capacity * 2))
-            self.write(fields, timestamp, body)
+            write_record(self, &fields.view, timestamp, body)
         finally:
             fields.release()
 
@@ -294,7 +238,7 @@ cdef class RecordCursor:
                 break
             if needed > target.capacity:
                 target.reserve(max(needed, min(limit, target.capacity * 2)))
-            into = target.begin(timestamp, body_size)
+            into = begin_record(target, timestamp, body_size)
             memcpy(into, rest, rest_size)
             target.used = into + rest_size - target.data
             target.count += 1
