@@ -357,7 +357,7 @@ class Producer(AsyncContextManagerMixin):
         """
         engine = self._opened()
         await checkpoint()
-        with engine.admission.waiting():
+        with engine.admission.asking():
             metadata = await engine.metadata.wait_for_topic(topic, engine.clock() + self._config.max_block)
         return [
             PartitionInfo(

@@ -235,6 +235,7 @@ class Engine:
         """Take no new records; those that wait to be admitted still are."""
         self.refusal = error
         self.accumulator.appender.refuse_with(error)
+        self.admission.end_questions(error)
 
     def shut(self, error: KafkaError) -> None:
         """Take no records at all any more, and end those without an outcome with this error."""

@@ -247,7 +247,7 @@ class RecordAccumulator:
     def acknowledge(self, batch: ProducerBatch, base_offset: int, log_append_time: int) -> None:
         """The batch is in the log. A batch whose deadline passed before keeps the outcome it had."""
         if self.sequences is not None and batch.base_sequence != NONE:
-            self.sequences.acknowledged(batch.partition, batch, base_offset)
+            self.sequences.acknowledged(batch.partition, batch)
         if not batch.done:
             batch.complete(base_offset, log_append_time)
         self._forget(batch)
@@ -402,6 +402,8 @@ class RecordAccumulator:
             self._partition(topic.name, number) for number in range(len(partitions), len(topic.partitions))
         )
         for partition, metadata in zip(partitions, topic.partitions, strict=False):
+            if self.sequences is not None:
+                self.sequences.note_log(partition, topic.topic_id)
             partition.leader_epoch = metadata.leader_epoch
             self._move(partition, metadata.leader_id if metadata.leader_id in cluster.brokers else NONE)
         # A topic made anew may have fewer; what is buffered for the others keeps its leader, and its deadline.

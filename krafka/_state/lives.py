@@ -152,6 +152,11 @@ NUMBERING_LIFE = (
     ),
     Step((NumberingState.FIRST,), NumberingState.FLOWING, "A batch is acknowledged."),
     Step(
+        (NumberingState.FLOWING,),
+        NumberingState.FIRST,
+        "The topic was made anew (its id is another, KIP-516): its log is empty, and takes any number first.",
+    ),
+    Step(
         (NumberingState.FIRST, NumberingState.FLOWING),
         NumberingState.BEHIND,
         "Another partition needed a new epoch, or the last epoch of the id was used up and a new id is asked for.",

@@ -37,7 +37,6 @@ class Partition(PartitionBuffer):
         "backoff_until",
         "gap",
         "in_flight",
-        "last_acked_offset",
         "last_acked_sequence",
         "leader_epoch",
         "next_sequence",
@@ -47,6 +46,7 @@ class Partition(PartitionBuffer):
         "producer_epoch",
         "producer_id",
         "queued",
+        "topic_id",
         "unresolved",
         "wire_node_id",
     )
@@ -63,7 +63,7 @@ class Partition(PartitionBuffer):
         self.producer_epoch = NONE
         self.next_sequence = 0
         self.last_acked_sequence = NONE
-        self.last_acked_offset = NONE
+        self.topic_id = b""
         self.unresolved = False
         self.gap = NONE
         self.overtaken: list[int] = []

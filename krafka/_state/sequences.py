@@ -45,6 +45,17 @@ class Sequences:
         self.producer_id = producer_id
         self.producer_epoch = producer_epoch
 
+    def note_log(self, partition: Partition, topic_id: bytes) -> None:
+        """The partition's topic has this id (KIP-516). A topic made anew has an empty log: it takes any number first.
+
+        So one batch goes ahead of the others again; brokers before Kafka 2.8 tell no ids, and nothing of this.
+        """
+        if partition.topic_id == topic_id or not any(topic_id):
+            return
+        if any(partition.topic_id):
+            partition.last_acked_sequence = NONE
+        partition.topic_id = topic_id
+
     def may_send(self, partition: Partition, batch: ProducerBatch) -> bool:
         """Whether the next batch of a partition may go out now, as far as numbers are concerned."""
         if batch.base_sequence != NONE:
@@ -66,7 +77,7 @@ class Sequences:
         self._number(partition, batch)
         partition.in_flight.append(batch)
 
-    def acknowledged(self, partition: Partition, batch: ProducerBatch, base_offset: int) -> None:
+    def acknowledged(self, partition: Partition, batch: ProducerBatch) -> None:
         """A batch is in the log."""
         if partition.in_flight[0] is not batch:
             partition.overtaken.append(batch.drain_order)
@@ -77,9 +88,6 @@ class Sequences:
         # A batch that was appended with an error and sent again is acknowledged after those that came behind it.
         if partition.last_acked_sequence == NONE or _follows(last, partition.last_acked_sequence):
             partition.last_acked_sequence = last
-        if base_offset >= 0:
-            last_offset = base_offset + batch.record_count - 1
-            partition.last_acked_offset = max(partition.last_acked_offset, last_offset)
 
     def refused(self, partition: Partition, batch: ProducerBatch) -> None:
         """The broker refused a batch for good, so that its numbers are missing and nothing after it can be taken."""

@@ -65,6 +65,8 @@ class Idle:
     def abort(self, error: KafkaError) -> None:
         """Nothing waits in here."""
 
+    end_questions = abort
+
 
 @dataclass(eq=False)
 class Waiter:

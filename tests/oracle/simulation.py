@@ -60,6 +60,7 @@ class Simulation:
         self.accumulator = self.engine.accumulator
         self.appender = self.accumulator.appender
         self.count = 0
+        self.topic_id = bytes(16)
         self.appended_late = False
 
     # -- time -----------------------------------------------------------------------------------------------------
@@ -92,7 +93,7 @@ class Simulation:
         )
         return Cluster(
             brokers=MappingProxyType(self.brokers),
-            topics=MappingProxyType({TOPIC: TopicMetadata(TOPIC, bytes(16), partitions)}),
+            topics=MappingProxyType({TOPIC: TopicMetadata(TOPIC, self.topic_id, partitions)}),
         )
 
     def refresh(self) -> None:

@@ -6,7 +6,7 @@ import anyio
 import pytest
 from faulty import ONE_RECORD_A_BATCH, TOPIC, enqueue, faulty, numbered, numbers, offsets
 
-from krafka import BufferFullError, RecordTooLargeError
+from krafka import BufferFullError, ProducerClosedError, RecordTooLargeError
 from krafka.errors import NotEnoughReplicasError
 
 pytestmark = pytest.mark.anyio
@@ -198,3 +198,19 @@ async def test_a_partition_that_fails_does_not_hold_up_the_others() -> None:
         assert not stuck.done
         cluster.heal()
         assert (await stuck).offset == 0
+
+
+async def test_closing_does_not_wait_for_who_only_asks_about_a_topic() -> None:
+    async with faulty() as (cluster, producer):
+        cluster.fail("Metadata", topic="unknown", hold=True, times=None)
+        async with anyio.create_task_group() as task_group:
+
+            async def ask() -> None:
+                with pytest.raises(ProducerClosedError):
+                    await producer.partitions_for("unknown")
+
+            task_group.start_soon(ask)
+            await anyio.wait_all_tasks_blocked()
+            await producer.close()
+            with pytest.raises(ProducerClosedError):
+                await producer.partitions_for("unknown")

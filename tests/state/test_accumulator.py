@@ -47,12 +47,12 @@ class World:
         )
         self.lead(*leaders)
 
-    def lead(self, *leaders: int, epoch: int = 0) -> None:
+    def lead(self, *leaders: int, epoch: int = 0, topic_id: bytes = bytes(16)) -> None:
         partitions = tuple(PartitionMetadata(n, leader, epoch) for n, leader in enumerate(leaders))
         self.accumulator.update(
             Cluster(
                 brokers=MappingProxyType({n: Broker(n, "b", 9092) for n in (1, 2)}),
-                topics=MappingProxyType({TOPIC: TopicMetadata(TOPIC, bytes(16), partitions)}),
+                topics=MappingProxyType({TOPIC: TopicMetadata(TOPIC, topic_id, partitions)}),
             )
         )
 
@@ -586,3 +586,36 @@ class TestDivision:
         assert sum(count for _, count in sent) == 28 - sum(
             delivery.records.count for delivery in world.accumulator.incomplete
         )
+
+
+class TestTopicMadeAnew:
+    def acknowledged(self, topic_id: bytes) -> World:
+        world = World(idempotent=True)
+        world.lead(1, topic_id=topic_id)
+        world.append()
+        world.acknowledge(world.drain())
+        return world
+
+    def under_way(self, world: World) -> int:
+        for _ in range(3):
+            world.append()
+            world.drain()
+        return world.partitions[0].on_wire
+
+    def test_one_batch_goes_ahead_of_the_others_in_its_empty_log(self) -> None:
+        world = self.acknowledged(b"1" * 16)
+        world.lead(1, topic_id=b"2" * 16)
+        assert self.under_way(world) == 1
+        world.acknowledge(list(world.partitions[0].in_flight))
+        assert self.under_way(world) == 3
+
+    def test_under_the_same_id_they_go_together(self) -> None:
+        world = self.acknowledged(b"1" * 16)
+        world.lead(1, topic_id=b"1" * 16)
+        assert self.under_way(world) == 3
+
+    @pytest.mark.parametrize("before", [bytes(16), b"1" * 16])
+    def test_an_id_that_is_not_told_says_nothing(self, before: bytes) -> None:
+        world = self.acknowledged(before)
+        world.lead(1, topic_id=bytes(16))
+        assert self.under_way(world) == 3

@@ -161,6 +161,7 @@ def happen(world: Simulation, random: Random) -> None:
 
 def test_batches_and_numbers_take_the_steps_of_the_tables_and_no_others(watcher: Watcher) -> None:
     resolve_while_another_raises_the_epoch(watcher)
+    make_the_topic_anew(watcher)
     refuse_a_size(watcher)
     for seed in range(MOST_WORLDS):
         unseen = (listed(BATCH_LIFE) - watcher.batch_steps) | (
@@ -187,6 +188,19 @@ def test_batches_and_numbers_take_the_steps_of_the_tables_and_no_others(watcher:
             happen(world, random)
     assert watcher.batch_steps == listed(BATCH_LIFE)
     assert watcher.numbering_steps == listed(NUMBERING_LIFE)
+
+
+def make_the_topic_anew(watcher: Watcher) -> None:
+    """What these worlds do not do by themselves."""
+    world = Simulation()
+    watcher.watch(world.accumulator)
+    world.give_identity()
+    for topic_id in (b"a", b"b"):
+        world.topic_id = topic_id * 16
+        world.refresh()
+        watcher.look()
+        world.append(0, 10)
+        exchange(world, 1)
 
 
 def resolve_while_another_raises_the_epoch(watcher: Watcher) -> None:
