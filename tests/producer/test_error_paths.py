@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import anyio
@@ -19,6 +20,7 @@ from faulty import (
 
 from krafka import KafkaError, ProducerClosedError
 from krafka.errors import (
+    ClusterAuthorizationFailedError,
     DuplicateSequenceNumberError,
     InvalidProducerEpochError,
     MessageTooLargeError,
@@ -371,3 +373,31 @@ async def test_a_broker_without_producer_ids_serves_only_plain_producers() -> No
         assert (await producer.send(TOPIC, b"v")).offset == 0
     (record,) = cluster.log(TOPIC)
     assert (record.producer_id, record.producer_epoch, record.sequence) == (-1, -1, -1)
+
+
+@pytest.mark.parametrize("ends_by", ["a fatal answer", "an exception"])
+async def test_the_end_of_the_producer_says_which_records_may_be_written(ends_by: str) -> None:
+    deliveries = []
+    with contextlib.suppress(LookupError):
+        async with faulty(brokers=2, partitions=2, close_timeout=0.01) as (cluster, producer):
+            cluster.move_leader(TOPIC, 0, 1)
+            cluster.move_leader(TOPIC, 1, 2)
+            await producer.send(TOPIC, b"0:", partition=0)
+            await producer.send(TOPIC, b"0:", partition=1)
+            held = cluster.fail("Produce", broker=2, after_append=True, hold=True)
+            deliveries.append(await producer.enqueue(TOPIC, b"1:", partition=1))
+            await held.struck()
+            if ends_by == "an exception":
+                cluster.move_leader(TOPIC, 0, -1)
+                await producer.partitions_for(TOPIC)
+                deliveries.append(await producer.enqueue(TOPIC, b"1:", partition=0))
+                raise LookupError
+            cluster.fail("Produce", broker=1, code=ClusterAuthorizationFailedError)
+            deliveries.append(await producer.enqueue(TOPIC, b"1:", partition=0))
+            assert isinstance(await error_of(deliveries[1]), ClusterAuthorizationFailedError)
+    on_the_wire, refused = [delivery.exception for delivery in deliveries]
+    assert on_the_wire is not None
+    assert on_the_wire.possibly_written
+    assert "may be in the log" in str(on_the_wire)
+    assert refused is not None
+    assert not refused.possibly_written
