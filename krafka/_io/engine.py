@@ -147,9 +147,10 @@ class Engine:
 
     def _ring(self, now: float) -> None:
         for batch in self.accumulator.advance(now):
-            self.accumulator.withdraw(batch, self._delivery_timeout(batch, now))
+            self.accumulator.withdraw(batch, self.deadline_error(batch))
 
-    def _delivery_timeout(self, batch: ProducerBatch, now: float) -> DeliveryTimeoutError:
+    def deadline_error(self, batch: ProducerBatch) -> DeliveryTimeoutError:
+        """What to tell of a batch whose time is up: where it was by then, and the last thing that went wrong."""
         possibly_written = batch.possibly_written or batch.on_wire
         cause = batch.last_error or self.metadata.last_error or self.pool.last_error
         leaderless = batch.partition.node is None

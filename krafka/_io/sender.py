@@ -308,6 +308,9 @@ class ProduceExchange:
             self._engine.splits += 1
         elif verdict is Verdict.FAIL_NAMED and record_errors:
             self._accumulator.fail_named(batch, error, record_errors)
+        elif verdict is Verdict.EXPIRE:
+            late = self._engine.deadline_error(batch)
+            self._accumulator.fail(batch, late, refused=not error.possibly_written)
         elif verdict is Verdict.FAIL_PRODUCER:
             self._accumulator.fail(batch, error)
             self._fatal = error

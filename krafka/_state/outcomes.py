@@ -19,16 +19,21 @@ if TYPE_CHECKING:
     from krafka.errors import KafkaError
 
 
+_OTHER_WAYS_ON = (Batch.RENUMBER_AND_RETRY, Batch.SPLIT)
+
+
 class Verdict(Enum):
     """What becomes of a batch after an answer, or after the end of the hope for one.
 
     SPLIT sends its records again in smaller batches; FAIL_NAMED fails those that the broker named and sends the rest.
+    EXPIRE is for one that would be sent again if its deadline had not passed.
     """
 
     ACKNOWLEDGE = auto()
     RETRY = auto()
     SPLIT = auto()
     FAIL_NAMED = auto()
+    EXPIRE = auto()
     FAIL = auto()
     FAIL_PRODUCER = auto()
 
@@ -92,7 +97,9 @@ def judge(
     """
     partition = batch.partition
     is_open = not batch.done and now < batch.deadline
-    may_retry = is_open and (retries is None or batch.attempts <= retries)
+    has_retries = retries is None or batch.attempts <= retries
+    may_retry = is_open and has_retries
+    is_late = has_retries and not batch.done and now >= batch.deadline
     if error.possibly_written:
         batch.possibly_written = True
     batch.last_error = error
@@ -101,6 +108,8 @@ def judge(
         return Verdict.FAIL_PRODUCER
     if rule.batch is Batch.ACKNOWLEDGE:
         return Verdict.ACKNOWLEDGE
+    if (rule.is_retried or rule.batch in _OTHER_WAYS_ON) and is_late:
+        return Verdict.EXPIRE
     if rule.is_retried:
         return Verdict.RETRY if may_retry else Verdict.FAIL
     if rule.batch is Batch.RENUMBER_AND_RETRY and sequences is not None and may_retry:

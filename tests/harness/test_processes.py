@@ -100,8 +100,10 @@ def test_an_owner_whose_fork_lives_on_is_noticed(tmp_path: Path) -> None:
 
 
 INTERRUPTED = """
-import sys, anyio
+import signal, sys, anyio
 from krafka.testing import KafkaCluster
+# A job in the background of a shell inherits that this signal is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 async def main():
     async with KafkaCluster() as cluster:
         print(cluster.sync.broker(1).process_id, cluster.sync.data_folder(1), flush=True)
@@ -122,7 +124,11 @@ def test_ctrl_c_stops_the_brokers(backend: str) -> None:
         assert owner.stdout is not None
         process_id, folder = owner.stdout.readline().decode().split()
         owner.send_signal(signal.SIGINT)
-        _, complaint = owner.communicate(timeout=90)
+        try:
+            _, complaint = owner.communicate(timeout=90)
+        except subprocess.TimeoutExpired:
+            owner.kill()
+            raise
     assert gone(int(process_id))
     assert not Path(folder).exists()
     assert complaint.decode().rstrip().endswith("KeyboardInterrupt")

@@ -16,12 +16,15 @@ from krafka import (
     RequestTimedOutError,
     UnknownTopicOrPartitionError,
 )
+from krafka._io.engine import Engine
 from krafka.errors import (
     CoordinatorNotAvailableError,
     KafkaError,
     LeaderNotAvailableError,
+    MessageTooLargeError,
     NetworkError,
     NotEnoughReplicasError,
+    OutOfOrderSequenceNumberError,
 )
 from krafka.testing import FakeCluster, Fault
 
@@ -109,6 +112,26 @@ async def test_refused_until_the_deadline() -> None:
         assert caught.value.possibly_written is ("not answered" in str(caught.value))
         cluster.heal()
         assert (await producer.send(TOPIC, b"w")).offset == 0
+
+
+@pytest.mark.parametrize(
+    "code", [NotEnoughReplicasError, OutOfOrderSequenceNumberError, MessageTooLargeError]
+)
+async def test_an_answer_that_calls_for_another_try_when_time_is_up(
+    code: type[KafkaError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # On a busy machine an answer is looked at before the alarm that was due.
+    monkeypatch.setattr(Engine, "_ring", lambda *_: None)
+    async with faulty(delivery_timeout=SOON) as (cluster, producer):
+        await producer.send(TOPIC, b"0:")
+        cluster.fail("Produce", code=code, delay=2 * SOON)
+        deliveries = [producer.enqueue_nowait(TOPIC, b"1:") for _ in range(2)]
+        errors = [await error_of(delivery) for delivery in deliveries]
+        assert [type(error) for error in errors] == [DeliveryTimeoutError] * 2
+        assert errors[0] is not None
+        assert type(errors[0].__cause__) is code
+        assert not errors[0].possibly_written
+        assert "sent 1 times in vain" in str(errors[0])
 
 
 @pytest.mark.parametrize("after_append", [False, True], ids=["not written", "written"])

@@ -140,7 +140,7 @@ class FakeCluster(TopicTable, AsyncContextManagerMixin):
         """The requests themselves, in the order they came."""
         self.script: FaultScript = FaultScript()
         self.api_ranges: dict[int, tuple[int, int]] = _ranges(api_versions or {})
-        self.coordinators = Coordinators(
+        self.coordinators: Coordinators = Coordinators(
             self, version=transaction_version, max_timeout=transaction_max_timeout
         )
         self._wall_clock = wall_clock

@@ -35,7 +35,7 @@ class Coordinators:
     """
 
     def __init__(self, cluster: FakeCluster, *, version: int, max_timeout: float) -> None:
-        self.table = TransactionTable(
+        self.table: TransactionTable = TransactionTable(
             version=version,
             max_timeout=max_timeout,
             new_producer_id=lambda: cluster.new_producer()[0],

@@ -21,7 +21,7 @@ class Pace:
     """
 
     def __init__(self) -> None:
-        self.changed = anyio.Event()
+        self.changed: anyio.Event = anyio.Event()
         self._chunk_size: int | None = None
         self._delay = 0.0
         self._is_stopped = False
