@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from krafka.errors import BufferTimeoutError, MetadataTimeoutError, ProducerClosedError, RecordValidationError
+from krafka.errors import (
+    BufferTimeoutError,
+    InvalidRecordError,
+    MetadataTimeoutError,
+    ProducerClosedError,
+    RecordValidationError,
+)
 
 from .plan import HARSH
 
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
     Places = dict[str, list[tuple[PartitionLog, FakeRecord]]]
 
 EPSILON = 1e-6
+NAMES_RECORDS_FROM = 8
 PROMPT = 20.0
 """Seconds within which everything arrives after the cluster is whole again."""
 SOON = 0.5
@@ -188,6 +195,10 @@ def _is_unwelcome(world: World, record: Record) -> bool:
     ):
         # What an earlier attempt may have written is not sent again in another batch.
         return True
+    if "cleanup.policy" in config and isinstance(record.error, InvalidRecordError):
+        # Brokers name the records to blame from Produce version 8 on (KIP-467); before, all of a batch fail for one.
+        _, latest = world.plan.cluster.get("api_versions", {}).get("Produce", (0, NAMES_RECORDS_FROM))
+        return bool(latest < NAMES_RECORDS_FROM)
     overhead = 120
     return len(record.value) + overhead > int(config.get("max.message.bytes", 1 << 20))
 
