@@ -166,7 +166,7 @@ class Producer(AsyncContextManagerMixin):
         if not self._closing:
             self._closing = True
             self._engine_or_none.refuse(ProducerClosedError("the producer is closed; make a new one"))
-        await self._engine_or_none.admission.wait_until_empty()
+        await self._engine_or_none.admission.records.wait_until_empty()
         await self._engine_or_none.flush()
 
     async def _barrier_in_a_hurry(self) -> None:
@@ -357,7 +357,7 @@ class Producer(AsyncContextManagerMixin):
         """
         engine = self._opened()
         await checkpoint()
-        with engine.admission.asking():
+        with engine.admission.questions.one():
             metadata = await engine.metadata.wait_for_topic(topic, engine.clock() + self._config.max_block)
         return [
             PartitionInfo(

@@ -24,68 +24,53 @@ if TYPE_CHECKING:
     from krafka.errors import KafkaError
 
 
+class Waits:
+    """Waits of one kind, which an error can end."""
+
+    def __init__(self) -> None:
+        # Ordered, so that what happens to them happens in the order they came.
+        self._scopes: dict[anyio.CancelScope, None] = {}
+        self._empty = anyio.Event()
+        self._error: KafkaError | None = None
+
+    async def wait_until_empty(self) -> None:
+        """Return when none is left."""
+        while self._scopes:
+            self._empty = anyio.Event()
+            await self._empty.wait()
+
+    def end(self, error: KafkaError) -> None:
+        """End all with this error, those to come included."""
+        self._error = error
+        for scope in self._scopes:
+            scope.cancel()
+
+    @contextmanager
+    def one(self) -> Generator[None]:
+        """A wait, from here to the end of the block."""
+        if self._error is not None:
+            raise for_raising(self._error)
+        with anyio.CancelScope() as scope:
+            self._scopes[scope] = None
+            try:
+                yield
+                return
+            finally:
+                del self._scopes[scope]
+                if not self._scopes:
+                    self._empty.set()
+        assert self._error is not None  # noqa: S101 - only end() cancels the scope
+        raise for_raising(self._error)
+
+
 class Admission:
     """Takes records that have to wait, each no longer than `max_block`, memory in the order they came."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        # Ordered, so that what happens to them happens in the order they came.
-        self._records: dict[anyio.CancelScope, None] = {}
-        self._questions: dict[anyio.CancelScope, None] = {}
-        self._empty = anyio.Event()
-        self._refusal: KafkaError | None = None
-        self._no_questions: KafkaError | None = None
-
-    async def wait_until_empty(self) -> None:
-        """Return when no record waits here any more; for a producer that takes no new ones."""
-        while self._records:
-            self._empty = anyio.Event()
-            await self._empty.wait()
-
-    def abort(self, error: KafkaError) -> None:
-        """End every wait with this error, those to come included."""
-        self._refusal = error
-        for scope in self._records:
-            scope.cancel()
-        self.end_questions(error)
-
-    def end_questions(self, error: KafkaError) -> None:
-        """End with this error the waits of those that have no record here, those to come included."""
-        self._no_questions = error
-        for scope in self._questions:
-            scope.cancel()
-
-    @contextmanager
-    def asking(self) -> Generator[None]:
-        """A wait that `end_questions` ends and that `wait_until_empty` does not wait for."""
-        if self._no_questions is not None:
-            raise for_raising(self._no_questions)
-        with anyio.CancelScope() as scope:
-            self._questions[scope] = None
-            try:
-                yield
-                return
-            finally:
-                del self._questions[scope]
-        assert self._no_questions is not None  # noqa: S101 - only end_questions() cancels the scope
-        raise for_raising(self._no_questions)
-
-    @contextmanager
-    def _waiting(self) -> Generator[None]:
-        """A wait that `abort` ends and that `wait_until_empty` waits for."""
-        if self._refusal is not None:
-            raise for_raising(self._refusal)
-        with anyio.CancelScope() as scope:
-            self._records[scope] = None
-            try:
-                yield
-                return
-            finally:
-                del self._records[scope]
-                if not self._records:
-                    self._empty.set()
-        assert self._refusal is not None  # noqa: S101 - only abort() cancels the scope
-        raise for_raising(self._refusal)
+        self.records = Waits()
+        self.questions = Waits()
+        """Waits of those that have no record here, which a close need not wait for."""
 
     async def admit(
         self, topic: Any, value: Any, key: Any, headers: Any, partition: Any, timestamp: Any, entered: float
@@ -101,7 +86,7 @@ class Admission:
         deadline = entered + min(self._engine.config.max_block, self._engine.config.delivery_timeout)
         grant = 0
         try:
-            with self._waiting():
+            with self.records.one():
                 while True:
                     try:
                         delivery, grant = appender.append_granted(

@@ -37,7 +37,7 @@ class BulkSend:
             async with _closing(values):
                 async for value in values:
                     await self._take(ProducerRecord(topic, value))
-                    if self._engine.refusal is not None:
+                    if self._appender.refusal is not None:
                         return
             return
         iterator = iter(values)
@@ -49,8 +49,8 @@ class BulkSend:
                 self.result.add_refused(reason)
             elif taken < CHUNK:
                 return
-            if self._engine.refusal is not None:
-                self._refuse_rest(values, iterator, self._engine.refusal)
+            if self._appender.refusal is not None:
+                self._refuse_rest(values, iterator, self._appender.refusal)
                 return
             await checkpoint()
 
@@ -60,14 +60,14 @@ class BulkSend:
             async with _closing(records):
                 async for record in records:
                     await self._take(record)
-                    if self._engine.refusal is not None:
+                    if self._appender.refusal is not None:
                         return
             return
         iterator = iter(records)
         for record in iterator:
             await self._take(record)
-            if self._engine.refusal is not None:
-                self._refuse_rest(records, iterator, self._engine.refusal)
+            if self._appender.refusal is not None:
+                self._refuse_rest(records, iterator, self._appender.refusal)
                 return
 
     def _refuse_rest(self, source: Any, iterator: Iterator[Any], refusal: KafkaError) -> None:

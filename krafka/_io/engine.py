@@ -58,7 +58,6 @@ class Engine:
         self.retries = 0
         self.splits = 0
         self.failure: KafkaError | None = None
-        self.refusal: KafkaError | None = None
         self._shut = False
         self._task_group = task_group
         self._random = random or Random()  # noqa: S311 - spreads retries, guards nothing
@@ -234,16 +233,15 @@ class Engine:
 
     def refuse(self, error: KafkaError) -> None:
         """Take no new records; those that wait to be admitted still are."""
-        self.refusal = error
         self.accumulator.appender.refuse_with(error)
-        self.admission.end_questions(error)
+        self.admission.questions.end(error)
 
     def shut(self, error: KafkaError) -> None:
         """Take no records at all any more, and end those without an outcome with this error."""
         self._shut = True
         self.refuse(error)
         self.metadata.fail(error)
-        self.admission.abort(error)
+        self.admission.records.end(error)
         self._fail_incomplete(error)
 
     def _fail_incomplete(self, error: KafkaError) -> None:

@@ -24,7 +24,7 @@ cdef class Appender:
     cdef public bint contended
     cdef Py_ssize_t records_limit
     cdef double delivery_timeout
-    cdef object refusal
+    cdef readonly object refusal
     cdef unsigned long owner_thread
     cdef int owner_process
     cdef object monotonic
@@ -53,6 +53,7 @@ cdef class Appender:
     cdef ProducerBatch write(
         self, PartitionBuffer partition, const RecordView* view, int64_t timestamp, double entered, Py_ssize_t* grant
     )
+    cdef Py_ssize_t limit_of(self, PartitionBuffer partition)
     cdef bint grow(self, ProducerBatch batch, Py_ssize_t needed) except -1
     cdef ProducerBatch open_batch(
         self, PartitionBuffer partition, Py_ssize_t needed, double entered, Py_ssize_t* grant

@@ -26,6 +26,8 @@ class Appender:
     available: int
     contended: bool
 
+    @property
+    def refusal(self) -> KafkaError | None: ...
     def __init__(
         self,
         *,

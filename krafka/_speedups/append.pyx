@@ -347,13 +347,17 @@ cdef class Appender:
         write_record(batch.records, view, timestamp, body)
         partition.open_batch = batch
         self.on_opened(batch)
-        if needed >= min(self.records_limit, partition.records_limit):
+        if needed >= self.limit_of(partition):
             self.seal(partition)
         return batch
 
+    cdef Py_ssize_t limit_of(self, PartitionBuffer partition):
+        """Bytes of records that a batch of a partition may hold, unless it is of one record."""
+        return min(self.records_limit, partition.records_limit)
+
     cdef bint grow(self, ProducerBatch batch, Py_ssize_t needed) except -1:
         cdef Py_ssize_t capacity
-        cdef Py_ssize_t limit = min(self.records_limit, batch.partition.records_limit)
+        cdef Py_ssize_t limit = self.limit_of(batch.partition)
         if needed > limit or self.contended:
             return False
         capacity = min(limit, max(needed, batch.records.capacity * 2))
@@ -375,8 +379,7 @@ cdef class Appender:
     cdef ProducerBatch open_batch(
         self, PartitionBuffer partition, Py_ssize_t needed, double entered, Py_ssize_t* grant
     ):
-        cdef Py_ssize_t limit = min(self.records_limit, partition.records_limit)
-        cdef Py_ssize_t capacity = max(needed, min(partition.capacity_hint, limit))
+        cdef Py_ssize_t capacity = max(needed, min(partition.capacity_hint, self.limit_of(partition)))
         cdef double now
         self.check_caller()
         if needed > self.buffer_memory:

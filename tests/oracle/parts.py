@@ -62,10 +62,14 @@ class Idle:
     def request(self) -> None:
         """The simulation gives identities when it likes."""
 
-    def abort(self, error: KafkaError) -> None:
+    def end(self, error: KafkaError) -> None:
         """Nothing waits in here."""
 
-    end_questions = abort
+    @property
+    def records(self) -> Idle:
+        return self
+
+    questions = records
 
 
 @dataclass(eq=False)
