@@ -9,15 +9,20 @@ import anyio
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from krafka._speedups.record_batch import batch_header
-from krafka._state.outcomes import Verdict, judge, partition_error, record_errors_of
+from krafka._state.outcomes import (
+    NAMES_LEADER,
+    Verdict,
+    append_time,
+    judge,
+    partition_error,
+    record_errors_of,
+)
 from krafka._wire.produce import ProduceRequest, ProduceRequestPartitionData, ProduceRequestTopicData
 from krafka.errors import (
     AuthenticationError,
     DuplicateSequenceNumberError,
-    FencedLeaderEpochError,
     KafkaError,
     NetworkError,
-    NotLeaderOrFollowerError,
     UnsupportedVersionError,
 )
 
@@ -34,8 +39,6 @@ REQUEST_OVERHEAD = 512
 THROTTLE_LOOK = 1.0
 """Seconds after which a sender that holds back because of a quota looks at its connection again."""
 LAST_VERSION_BY_NAME = 12
-NAMES_LEADER = frozenset({NotLeaderOrFollowerError.code, FencedLeaderEpochError.code})
-"""The refusals that come with the leader a broker knows (KIP-951)."""
 
 
 class NodeSender:
@@ -248,7 +251,8 @@ class ProduceExchange:
     def _take_partition(self, batch: ProducerBatch, answer: ProduceResponsePartition, now: float) -> bool:
         """Apply one partition's answer; True if it says that the cluster's picture is stale."""
         if answer.error_code == 0:
-            self._accumulator.acknowledge(batch, answer.base_offset, _log_append_time(batch, answer))
+            stamped = append_time(batch, answer.log_append_time_ms)
+            self._accumulator.acknowledge(batch, answer.base_offset, stamped)
             return False
         where = f"{batch.partition} on {self._connection.peer}"
         error = partition_error(
@@ -285,6 +289,7 @@ class ProduceExchange:
         record_errors: dict[int, KafkaError] | None = None,
     ) -> None:
         config = self._engine.config
+        record_errors = record_errors or {}
         verdict = judge(
             batch,
             error,
@@ -306,25 +311,13 @@ class ProduceExchange:
         elif verdict is Verdict.SPLIT:
             self._accumulator.divide(batch)
             self._engine.splits += 1
-        elif verdict is Verdict.FAIL_NAMED and record_errors:
+        elif verdict is Verdict.FAIL_NAMED:
             self._accumulator.fail_named(batch, error, record_errors)
         elif verdict is Verdict.EXPIRE:
             late = self._engine.deadline_error(batch)
-            self._accumulator.fail(batch, late, refused=not error.possibly_written)
+            self._accumulator.fail(batch, late, refused=True)
         elif verdict is Verdict.FAIL_PRODUCER:
             self._accumulator.fail(batch, error)
             self._fatal = error
         else:
-            self._accumulator.fail(
-                batch, error, refused=not error.possibly_written, record_errors=record_errors
-            )
-
-
-def _log_append_time(batch: ProducerBatch, answer: ProduceResponsePartition) -> int:
-    """The broker's time for the records, -1 if they keep their own.
-
-    A broker that had the batch already answers with the newest timestamp in it, whoever's clock that is of.
-    """
-    told = answer.log_append_time_ms
-    is_batches_own = batch.attempts > 1 and not batch.done and told == batch.records.max_timestamp
-    return -1 if is_batches_own else told
+            self._accumulator.fail(batch, error, refused=True, record_errors=record_errors)

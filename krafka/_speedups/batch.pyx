@@ -81,6 +81,9 @@ cdef class ProducerBatch:
 
     def _finish(self):
         self._let_go()
+        self._end()
+
+    def _end(self):
         self.done = True
         self._wake()
         if self.whole is not None:
@@ -190,10 +193,7 @@ cdef class ProducerBatch:
             errors = [part.error for part, _ in self.parts if part is not None and part.error is not None]
             errors += (self.record_errors or {}).values()
             self.error = errors[0] if errors else None
-            self.done = True
-            self._wake()
-            if self.whole is not None:
-                self.whole._part_done()
+            self._end()
 
     def _part_of(self, int32_t index):
         at = bisect_right(self.part_starts, index) - 1

@@ -11,15 +11,22 @@ from typing import TYPE_CHECKING
 
 from krafka._speedups.record_batch import HEADER_SIZE
 from krafka._state.rules import Batch, Number, rule_for
-from krafka.errors import InvalidRecordError, RecordListTooLargeError, error_for_code
+from krafka.errors import (
+    FencedLeaderEpochError,
+    InvalidRecordError,
+    NotLeaderOrFollowerError,
+    RecordListTooLargeError,
+    error_for_code,
+)
 
 if TYPE_CHECKING:
     from krafka._speedups.batch import ProducerBatch
+    from krafka._state.rules import Rule
     from krafka._state.sequences import Sequences
     from krafka.errors import KafkaError
 
-
-_OTHER_WAYS_ON = (Batch.RENUMBER_AND_RETRY, Batch.SPLIT)
+NAMES_LEADER = frozenset({NotLeaderOrFollowerError.code, FencedLeaderEpochError.code})
+"""The refusals that come with the leader a broker knows (KIP-951)."""
 
 
 class Verdict(Enum):
@@ -66,6 +73,15 @@ def record_errors_of(
     }
 
 
+def append_time(batch: ProducerBatch, told: int) -> int:
+    """The broker's time for the records of an acknowledged batch, -1 if they keep their own.
+
+    A broker that had the batch already answers with the newest timestamp in it, whoever's clock that is of.
+    """
+    is_batches_own = batch.attempts > 1 and not batch.done and told == batch.records.max_timestamp
+    return -1 if is_batches_own else told
+
+
 def _sizes(code: int, batch: ProducerBatch) -> str:
     """What was too large, and for whom: brokers do not tell."""
     whose = "the topic's max.message.bytes (unless it has one: the broker's message.max.bytes)"
@@ -95,11 +111,6 @@ def judge(
     while it was on the wire has its outcome already and is never sent again. `names_records`: the answer says which
     records are to blame.
     """
-    partition = batch.partition
-    is_open = not batch.done and now < batch.deadline
-    has_retries = retries is None or batch.attempts <= retries
-    may_retry = is_open and has_retries
-    is_late = has_retries and not batch.done and now >= batch.deadline
     if error.possibly_written:
         batch.possibly_written = True
     batch.last_error = error
@@ -108,20 +119,30 @@ def judge(
         return Verdict.FAIL_PRODUCER
     if rule.batch is Batch.ACKNOWLEDGE:
         return Verdict.ACKNOWLEDGE
-    if (rule.is_retried or rule.batch in _OTHER_WAYS_ON) and is_late:
-        return Verdict.EXPIRE
-    if rule.is_retried:
-        return Verdict.RETRY if may_retry else Verdict.FAIL
-    if rule.batch is Batch.RENUMBER_AND_RETRY and sequences is not None and may_retry:
-        if rule.number is Number.FORGOTTEN:
-            sequences.forgotten(partition, batch, log_start_offset)
-        else:
-            sequences.out_of_order(partition, batch)
+    if batch.done:
+        return Verdict.FAIL
+    is_late = now >= batch.deadline
+    renumbers = rule.batch is Batch.RENUMBER_AND_RETRY and sequences is not None
+    if rule.is_retried or renumbers:
+        if retries is not None and batch.attempts > retries:
+            return Verdict.FAIL
+        if is_late:
+            return Verdict.EXPIRE
+        if sequences is not None and renumbers:
+            _note_missing(sequences, rule, batch, log_start_offset)
         return Verdict.RETRY
     # With an earlier attempt in the log, a broker would not know these records again in other batches.
-    may_divide = is_open and not batch.possibly_written and batch.record_count > 1
-    if rule.batch is Batch.SPLIT and may_divide:
-        return Verdict.SPLIT
-    if rule.batch is Batch.FAIL_NAMED and may_divide and names_records:
+    if batch.possibly_written or batch.record_count == 1:
+        return Verdict.FAIL
+    if rule.batch is Batch.SPLIT:
+        return Verdict.EXPIRE if is_late else Verdict.SPLIT
+    if rule.batch is Batch.FAIL_NAMED and names_records and not is_late:
         return Verdict.FAIL_NAMED
     return Verdict.FAIL
+
+
+def _note_missing(sequences: Sequences, rule: Rule, batch: ProducerBatch, log_start_offset: int) -> None:
+    if rule.number is Number.FORGOTTEN:
+        sequences.forgotten(batch.partition, batch, log_start_offset)
+    else:
+        sequences.out_of_order(batch.partition, batch)

@@ -134,6 +134,15 @@ async def test_an_answer_that_calls_for_another_try_when_time_is_up(
         assert "sent 1 times in vain" in str(errors[0])
 
 
+async def test_no_time_would_have_helped_a_record_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Engine, "_ring", lambda *_: None)
+    async with faulty(delivery_timeout=SOON) as (cluster, producer):
+        await producer.send(TOPIC, b"0:")
+        cluster.fail("Produce", code=MessageTooLargeError, delay=2 * SOON)
+        with pytest.raises(MessageTooLargeError):
+            await producer.send(TOPIC, b"1:")
+
+
 @pytest.mark.parametrize("after_append", [False, True], ids=["not written", "written"])
 async def test_on_the_wire(after_append: bool) -> None:
     async with faulty(delivery_timeout=SOON) as (cluster, producer):
