@@ -210,7 +210,9 @@ class TestRecordsToBlame:
             errors = [await error_of(delivery) for delivery in deliveries]
             failed = [n for n, error in enumerate(errors, 1) if error is not None]
             assert failed == [1, 3]
-        assert numbers(cluster.log(TOPIC)) == [n for n in range(60) if n not in failed]
+        records = cluster.log(TOPIC)
+        assert numbers(records) == [n for n in range(60) if n not in failed]
+        assert [record.producer_epoch for record in records] == [0] + [1] * 57
 
     async def test_named_records_hear_of_it_before_the_others_are_in_the_log(self) -> None:
         async with faulty() as (cluster, producer):

@@ -97,6 +97,16 @@ class TestBatch:
             assert part.base_sequence == -1
             assert len(part.records) <= size // 3
 
+    def test_the_rest_has_what_the_whole_had(self) -> None:
+        batch, _ = one_batch(10)
+        charge = batch.charge
+        batch.attempts = 3
+        assert charge > len(batch.records)
+        rest = batch.without({2: InvalidRecordError("x")})
+        assert rest is not None
+        assert (batch.charge, rest.charge) == (0, charge)
+        assert (rest.created, rest.deadline, rest.attempts) == (batch.created, batch.deadline, 2)
+
     @SOMETIMES
     @given(st.integers(1, 40), st.data())
     def test_each_record_keeps_its_outcome(self, count: int, data: st.DataObject) -> None:
