@@ -73,7 +73,7 @@ def draw(title: str, steps: Sequence[Step], places: Mapping[State, tuple[float, 
     return "\n".join([*_head(title, width, height), *lines, "</svg>", ""])
 
 
-def _arrow(before: State, after: State, centres: Mapping[State, Place], others: list[Arrow]) -> Arrow:
+def _arrow(before: State, after: State, centres: Mapping[State, Place], others: Sequence[Arrow]) -> Arrow:
     """The straightest arrow that crosses no other state and whose number can be told from the others' numbers."""
     (x1, y1), (x2, y2) = centres[before], centres[after]
     length = math.hypot(x2 - x1, y2 - y1)
@@ -93,10 +93,9 @@ def _arrow(before: State, after: State, centres: Mapping[State, Place], others: 
 
 
 def _faults(
-    arrow: Arrow, before: State, after: State, centres: Mapping[State, Place], others: Iterable[Arrow]
+    arrow: Arrow, before: State, after: State, centres: Mapping[State, Place], others: Sequence[Arrow]
 ) -> int:
     """How often an arrow meets what it should not: states, and the numbers of other arrows."""
-    others = list(others)
     points = [arrow.at(step / SAMPLES) for step in range(SAMPLES + 1)]
     boxes = [centre for state, centre in centres.items() if state not in {before, after}]
     faults = sum(_is_inside(point, box, 8) for point in points for box in boxes)

@@ -1,4 +1,4 @@
-"""The fake cluster as its users meet it: topics, brokers, faults, its scope, and other clients."""
+"""The fake cluster as its users meet it: topics, brokers, faults and its scope."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from krafka._wire.produce import ProduceRequest
 from krafka.testing import FakeCluster, Fault
 from krafka.testing.pytest_plugin import fake_kafka
 
+from .frames import exchange
+
 __all__ = ["fake_kafka"]
 
 pytestmark = pytest.mark.anyio
@@ -23,15 +25,6 @@ pytestmark = pytest.mark.anyio
 
 class OopsError(Exception):
     pass
-
-
-async def exchange(stream: Any, request: Any, version: int, correlation_id: int = 1) -> bytes:
-    """The answering frame, without its size."""
-    await stream.send(b"".join(encode_request(request, version, correlation_id, "test")))
-    data = b""
-    while len(data) < 4 or len(data) < 4 + int.from_bytes(data[:4]):
-        data += await stream.receive()
-    return data[4:]
 
 
 async def metadata(cluster: FakeCluster, *topics: str, version: int = 13) -> MetadataResponse:

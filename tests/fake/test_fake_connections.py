@@ -12,6 +12,8 @@ from krafka._wire.frames import decode_response, encode_request, response_correl
 from krafka._wire.metadata import MetadataRequest, MetadataRequestTopic, MetadataResponse
 from krafka.testing import FakeCluster
 
+from .frames import exchange, receive_exactly, receive_frame
+
 if TYPE_CHECKING:
     from anyio.abc import ByteStream
 
@@ -37,21 +39,12 @@ async def receive_all(stream: ByteStream) -> bytes:
     raise AssertionError(f"the connection stays open after {data!r}")
 
 
-async def receive_frame(stream: ByteStream) -> bytes:
-    data = b""
-    with anyio.fail_after(5):
-        while len(data) < 4 or len(data) < 4 + int.from_bytes(data[:4]):
-            data += await stream.receive()
-    return data
-
-
 async def leader(cluster: FakeCluster, node_id: int) -> tuple[int, list[int]]:
     """Who leads partition 0 of `t`, and which brokers there are, as a broker tells it."""
     stream = await connect(cluster, node_id)
-    await stream.send(FRAME)
-    frame = await receive_frame(stream)
+    frame = await exchange(stream, REQUEST, 12)
     await stream.aclose()
-    response = decode_response(MetadataResponse, 12, frame[4:])
+    response = decode_response(MetadataResponse, 12, frame)
     (topic,) = response.topics
     if topic.error_code:
         return -topic.error_code, []
@@ -65,21 +58,14 @@ async def answer_of(cluster: FakeCluster, **fault: Any) -> bytes:
     cluster.create_topic("t", 1)
     stream = await connect(cluster)
     await stream.send(FRAME)
-    whole = await receive_frame(stream)
-    assert response_correlation_id(whole[4:]) == 7
+    frame = await receive_frame(stream)
+    assert response_correlation_id(frame) == 7
+    whole = len(frame).to_bytes(4) + frame
     cluster.fail("Metadata", **fault)
     await stream.send(FRAME)
-    spoilt = await (receive_all(stream) if "cut_at" in fault else receive_frame_of(stream, len(whole)))
+    spoilt = await (receive_all(stream) if "cut_at" in fault else receive_exactly(stream, len(whole)))
     assert spoilt != whole
     return spoilt
-
-
-async def receive_frame_of(stream: ByteStream, size: int) -> bytes:
-    data = b""
-    with anyio.fail_after(5):
-        while len(data) < size:
-            data += await stream.receive()
-    return data
 
 
 @pytest.mark.parametrize("correlation_id", [-1, 0, 8, 2**31 - 1])
@@ -109,13 +95,9 @@ async def test_part_of_an_answer_and_then_silence() -> None:
         fault = cluster.fail("Metadata", cut_at=5, stall=True)
         await stream.send(FRAME)
         await fault.struck()
-        data = b""
-        with anyio.fail_after(5):
-            while len(data) < 5:
-                data += await stream.receive()
+        await receive_exactly(stream, 5)
         with anyio.move_on_after(0.02) as silence:
             await stream.receive()
-        assert len(data) == 5
         assert silence.cancelled_caught
 
 
@@ -123,7 +105,7 @@ async def test_part_of_an_answer_and_then_silence() -> None:
 
 
 async def test_a_broker_that_stops_reading_makes_its_clients_wait() -> None:
-    async with FakeCluster(capacity=64) as cluster:
+    async with FakeCluster(capacity=3 * len(FRAME)) as cluster:
         stream = await connect(cluster)
         await cluster.until(lambda: cluster.brokers[1].connections == 1)
         # One request is read whole, and ten bytes of the next.
@@ -242,9 +224,14 @@ async def test_a_producer_finds_the_leader_though_a_broker_tells_the_old_one() -
             cluster.bootstrap, connector=cluster.connector, retry_backoff=0.001, retry_backoff_max=0.01
         ) as producer:
             assert (await producer.send("t", b"v")).offset == 0
-            cluster.freeze_metadata(2)
-            cluster.freeze_metadata(3)
+            cluster.freeze_metadata()
             cluster.move_leader("t", 0, to=2)
-            for offset in range(1, 5):
-                with anyio.fail_after(20):
+            asked = cluster.requests["Metadata"]
+            with anyio.fail_after(20):
+                async with anyio.create_task_group() as task_group:
+                    task_group.start_soon(producer.send, "t", b"v")
+                    await cluster.until(lambda: cluster.requests["Metadata"] >= asked + 3)
+                    assert len(cluster.log("t")) == 1
+                    cluster.thaw_metadata(1)
+                for offset in range(2, 5):
                     assert (await producer.send("t", b"v")).offset == offset

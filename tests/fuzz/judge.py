@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from random import Random
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from krafka._state.framing import FrameReader
 from krafka._state.pipeline import RequestPipeline
@@ -138,20 +138,10 @@ def waiting_for(specimen: Specimen) -> RequestPipeline:
     """A pipeline with one request on its way, which the specimen would answer."""
     pipeline = RequestPipeline("krafka", "broker 1 at kafka:9092", CORRELATION_ID)
     pipeline.queue(
-        _request(specimen), specimen.version, _ignore, expects_response=True, timeout=30.0, deadline=30.0
+        specimen.request(), specimen.version, _ignore, expects_response=True, timeout=30.0, deadline=30.0
     )
     pipeline.take_chunk()
     return pipeline
-
-
-_requests: dict[type[Any], Any] = {}
-
-
-def _request(specimen: Specimen) -> Any:
-    request = _requests.get(specimen.request)
-    if request is None:
-        request = _requests[specimen.request] = specimen.request()
-    return request
 
 
 def _ignore(_outcome: object, _now: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .runner import default_jobs, report, run_many, run_one
+from .runner import default_jobs, run_and_report, run_many
 from .world import run_seed
 
 
@@ -21,8 +21,8 @@ def main() -> int:
     parser.add_argument("--digests", action="store_true", help="print a fingerprint of each seed's trace")
     arguments = parser.parse_args()
     if arguments.seed is not None:
-        world, failure = run_one(arguments.seed)
-        print(failure.report if world is None and failure else report(world, trace_shown=len(world.trace)))
+        text, failure = run_and_report(arguments.seed)
+        print(text)
         return int(failure is not None)
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
     if arguments.digests:

@@ -190,7 +190,9 @@ MEMORY_AND_ENDS = (
         "            with anyio.CancelScope(deadline=deadline):\n",
         "            with anyio.CancelScope():\n",
     ),
-    Mutation("close without waiting for those who wait", ENGINE, "        self.admission.records.end(error)\n", ""),
+    Mutation(
+        "close without waiting for those who wait", ENGINE, "        self.admission.records.end(error)\n", ""
+    ),
     Mutation(
         "close without ending what is left",
         PRODUCER,

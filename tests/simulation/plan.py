@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from krafka._state import outcomes
-
 from .faults import Event, draw_events
 
 MOODS = {"calm": 12, "passing": 45, "violent": 25, "final": 10, "away": 5, "forgetful": 5, "recreated": 6}
@@ -33,8 +31,6 @@ VERBS = (
     "impatient_enqueue",
     "impatient_many",
 )
-SPLITS_BATCHES = hasattr(outcomes.Verdict, "SPLIT")
-FAILS_ONLY_THE_NAMED = hasattr(outcomes.Verdict, "FAIL_NAMED")
 SMALLEST_MESSAGE_LIMIT = 300
 ENDLESS = 120.0
 STREAMS = 0.04
@@ -98,18 +94,7 @@ class Plan:
             and self.options["delivery_timeout"] >= ENDLESS
             and self.options["max_block"] >= ENDLESS
             and self.options["retries"] is None
-            and self.takes_every_batch
         )
-
-    @property
-    def takes_every_batch(self) -> bool:
-        """Whether the brokers take what the producer makes of any valid record."""
-        for topic in self.topics:
-            if "max.message.bytes" in topic.config and not SPLITS_BATCHES:
-                return False
-            if "cleanup.policy" in topic.config and not FAILS_ONLY_THE_NAMED:
-                return False
-        return True
 
     def describe(self) -> str:
         """The plan as text."""

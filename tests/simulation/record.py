@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ class Record:
     """Whether it never came into the producer's hands."""
     was_abandoned: bool = False
     """Whether its caller was cancelled."""
-    notes: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:

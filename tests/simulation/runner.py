@@ -7,10 +7,10 @@ import gc
 import multiprocessing
 import os
 import signal
-import sys
 import time
 import traceback
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -78,21 +78,18 @@ def replay_command(seed: int) -> str:
 def report(world: World, *, trace_shown: int = TRACE_SHOWN) -> str:
     """Everything about a run: its plan, what broke, the records concerned, the end of the trace."""
     shown = world.trace[-trace_shown:] if trace_shown else []
+    records = sorted(world.records, key=lambda record: record.metadata is not None)
     lines = [
         f"seed {world.plan.seed} broke {len(world.violations)} promises; again: {replay_command(world.plan.seed)}",
         world.plan.describe(),
         f"the last {len(shown)} of {len(world.trace)} events:",
         *(f"  {entry[0]:9.4f} {' '.join(str(each)[:200] for each in entry[1:])}" for entry in shown),
         f"{len(world.records)} records, those without an acknowledgement first:",
-        *(f"  {each}" for each in sorted(world.records, key=_by_interest)[:RECORDS_SHOWN]),
+        *(f"  {each}" for each in records[:RECORDS_SHOWN]),
         "broken promises:",
         *(f"  {violation[:3000]}" for violation in world.violations[:VIOLATIONS_SHOWN]),
     ]
     return "\n".join(lines)
-
-
-def _by_interest(record: object) -> bool:
-    return getattr(record, "metadata", None) is not None
 
 
 def run_one(seed: int) -> tuple[World | None, Failure | None]:
@@ -115,22 +112,29 @@ def run_one(seed: int) -> tuple[World | None, Failure | None]:
     return world, Failure(seed, kinds, report(world))
 
 
-class _time_limit:  # noqa: N801 - used as a statement
-    """Raises `BusyError` in a block that burns more CPU than that; where there is no such timer, never."""
+def run_and_report(seed: int) -> tuple[str, Failure | None]:
+    """Run a seed: all of it as text, and what went wrong, if anything did."""
+    world, failure = run_one(seed)
+    if world is None:
+        assert failure is not None
+        return failure.report, failure
+    return report(world, trace_shown=len(world.trace)), failure
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
 
-    def __enter__(self) -> None:
-        self._before = signal.signal(signal.SIGPROF, self._ring)
-        signal.setitimer(signal.ITIMER_PROF, self._seconds)
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Raises `BusyError` in a block that burns more CPU than that."""
 
-    def __exit__(self, *_: object) -> None:
+    def ring(_number: int, frame: FrameType | None) -> None:
+        raise BusyError(f"still busy after {seconds:g} s of CPU: {traceback.format_stack(frame)[-3:]}")
+
+    before = signal.signal(signal.SIGPROF, ring)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
         signal.setitimer(signal.ITIMER_PROF, 0.0)
-        signal.signal(signal.SIGPROF, self._before)
-
-    def _ring(self, _number: int, frame: FrameType | None) -> None:
-        raise BusyError(f"still busy after {self._seconds:g} s of CPU: {traceback.format_stack(frame)[-3:]}")
+        signal.signal(signal.SIGPROF, before)
 
 
 def run_chunk(seeds: Sequence[int]) -> Summary:
@@ -161,7 +165,7 @@ def run_many(
             if len(total.failures) >= most_failures or time.monotonic() > until:
                 break
     else:
-        with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _prepare) as pool:
+        with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), faulthandler.enable) as pool:
             _feed(pool, _chunks(seeds), total, jobs, most_failures, until)
     total.failures.sort(key=lambda failure: failure.seed)
     total.seconds = time.monotonic() - began
@@ -191,12 +195,6 @@ def _feed(
 def _chunks(seeds: Sequence[int]) -> Iterator[Sequence[int]]:
     for at in range(0, len(seeds), SEEDS_AT_A_TIME):
         yield seeds[at : at + SEEDS_AT_A_TIME]
-
-
-def _prepare() -> None:
-    faulthandler.enable()
-    if not sys.warnoptions:
-        os.environ.pop("PYTHONWARNINGS", None)
 
 
 def default_jobs() -> int:

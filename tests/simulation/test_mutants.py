@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from .mutants import ROOT, apply, hunt
-from .mutations import ALL, NAMED, Mutation
+from .mutations import ALL, NAMED, NOT_FOUND, Mutation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,7 @@ def test_a_broken_rule_is_found(mutation: Mutation) -> None:
     assert catch is not None
 
 
-@pytest.mark.parametrize("mutation", ALL, ids=lambda mutation: mutation.name.replace(" ", "-"))
+@pytest.mark.parametrize("mutation", [*ALL, *NOT_FOUND], ids=lambda mutation: mutation.name.replace(" ", "-"))
 def test_every_mutation_fits_the_sources(mutation: Mutation, tmp_path: Path) -> None:
     copy = tmp_path / mutation.path
     copy.parent.mkdir(parents=True)

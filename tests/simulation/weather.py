@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from krafka._wire.frames import joined_records
+from krafka.testing.fake.batches import read_batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from .faults import Event
     from .world import World
 
-BATCH = struct.Struct(">qiibIhiqqqhii")
 LATE_EPOCH = 2**15 - 4
 FAIL_OPTIONS = frozenset(
     {"code", "times", "skip", "topic", "partition", "after_append", "record_errors", "log_start_offset", "disconnect",
@@ -121,8 +120,8 @@ class Weather:
             known = self._cluster.topic_by_id(topic.topic_id)
             name = topic.name or (known.name if known else "")
             for data in topic.partition_data:
-                fields = BATCH.unpack_from(joined_records(data.records or b""))
-                keys.append((*fields[9:12], name, data.index))
+                batch = read_batch(joined_records(data.records or b""))
+                keys.append((batch.producer_id, batch.producer_epoch, batch.base_sequence, name, data.index))
         return keys
 
     def _appends(self, request: ReceivedRequest) -> bool:

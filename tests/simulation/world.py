@@ -292,7 +292,6 @@ def seeded(seed: int) -> Iterator[None]:
         Engine, random=Random(f"{seed} engine"), wall_clock=wall_clock
     )
     logger = logging.getLogger("krafka")
-    disabled, logger.disabled = logger.disabled, True
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
     collecting = gc.isenabled()
@@ -305,7 +304,6 @@ def seeded(seed: int) -> Iterator[None]:
         trio_run._ALLOW_DETERMINISTIC_SCHEDULING = allowed  # type: ignore[misc]
         trio_run._r.setstate(state)
         krafka.producer.Engine = engine  # type: ignore[misc]
-        logger.disabled = disabled
         logger.setLevel(level)
         if collecting:
             gc.enable()

@@ -227,7 +227,6 @@ class FakeCluster(TopicTable, AsyncContextManagerMixin):
         if propagate:
             moved.tell()
         self.coordinators.brokers_changed()
-        self.notify()
 
     def propagate(self) -> None:
         """Let Metadata tell the present brokers and leaders, and FindCoordinator the present coordinators."""

@@ -15,10 +15,8 @@ from krafka.testing.fake.topics import NO_LEADER
 from krafka.testing.fake.transactions import CoordinatorRefusedError, TransactionTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from krafka.testing.fake.cluster import FakeCluster
-    from krafka.testing.fake.transactions import FakeTransaction, PartitionName
+    from krafka.testing.fake.transactions import FakeTransaction
 
 
 class KeyType(IntEnum):
@@ -40,6 +38,7 @@ class Coordinators:
             max_timeout=max_timeout,
             new_producer_id=lambda: cluster.new_producer()[0],
             mark=self._mark,
+            began=self._watch,
         )
         self.groups: dict[str, FakeGroup] = {}
         self.holds_markers = False
@@ -83,6 +82,7 @@ class Coordinators:
             if node_id == NO_LEADER or not self._cluster.brokers[node_id].is_up:
                 self._placed[place] = self._any(place[1])
         self.table.complete_all()
+        self._cluster.notify()
 
     def _any(self, key: str) -> int:
         up = [node_id for node_id, broker in self._cluster.brokers.items() if broker.is_up]
@@ -97,19 +97,6 @@ class Coordinators:
         """Refuse what needs a coordinator while there is none."""
         if self.find(key_type, key) == NO_LEADER:
             raise CoordinatorRefusedError(CoordinatorNotAvailableError)
-
-    def add(
-        self,
-        transactional_id: str,
-        producer: tuple[int, int],
-        now: float,
-        *,
-        partitions: Iterable[PartitionName] = (),
-        groups: Iterable[str] = (),
-    ) -> None:
-        """As `TransactionTable.add`; from now on the transaction is watched."""
-        self.table.add(transactional_id, producer, now, partitions=partitions, groups=groups)
-        self._watch()
 
     # -- markers --------------------------------------------------------------------------------------------------
 
@@ -140,8 +127,6 @@ class Coordinators:
     def _watch(self) -> None:
         """Have the transactions that are ongoing aborted in time."""
         deadline = self.table.next_deadline
-        if deadline == inf:
-            return
         if not self._is_watching:
             self._is_watching = self._cluster.run_in_background(self._abort_in_time, "fake coordinator")
         elif deadline < self._sleeps_until:

@@ -109,7 +109,7 @@ class TransactionTable:
     """The transactions of a cluster, by transactional id, and the rules by which they change.
 
     `mark` writes the markers of a completing transaction as far as it can and takes what has one out of `partitions`
-    and `groups`. Methods raise `CoordinatorRefusedError`.
+    and `groups`. `began` is told of each transaction's beginning. Methods raise `CoordinatorRefusedError`.
     """
 
     def __init__(
@@ -119,12 +119,14 @@ class TransactionTable:
         max_timeout: float,
         new_producer_id: Callable[[], int],
         mark: Callable[[FakeTransaction], None],
+        began: Callable[[], None],
     ) -> None:
         self.by_id: dict[str, FakeTransaction] = {}
         self._version = version
         self._max_timeout = max_timeout
         self._new_producer_id = new_producer_id
         self._mark = mark
+        self._began = began
 
     @property
     def next_deadline(self) -> float:
@@ -208,6 +210,7 @@ class TransactionTable:
         if transaction.state is not TransactionState.ONGOING:
             transaction.state = TransactionState.ONGOING
             transaction.started_at = now
+            self._began()
         transaction.partitions.update(dict.fromkeys(partitions))
         transaction.groups.update(dict.fromkeys(groups))
 

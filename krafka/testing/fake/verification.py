@@ -42,7 +42,7 @@ def verify_records(call: Call, transactional_id: str, producer: tuple[int, int],
     try:
         coordinators.check_any(KeyType.TRANSACTION, transactional_id)
         if version >= _PRODUCE_ADDS_FROM:
-            coordinators.add(transactional_id, producer, call.now, partitions=[partition])
+            coordinators.table.add(transactional_id, producer, call.now, partitions=[partition])
         else:
             coordinators.table.verify(transactional_id, producer, partition=partition)
     except CoordinatorRefusedError as refusal:
@@ -69,7 +69,7 @@ def verify_offsets(call: Call, group: FakeGroup, transactional_id: str, producer
     try:
         coordinators.check_any(KeyType.TRANSACTION, transactional_id)
         if version >= _OFFSETS_ADD_FROM:
-            coordinators.add(transactional_id, producer, call.now, groups=[group.name])
+            coordinators.table.add(transactional_id, producer, call.now, groups=[group.name])
         else:
             coordinators.table.verify(transactional_id, producer, group=group.name)
     except CoordinatorRefusedError as refusal:

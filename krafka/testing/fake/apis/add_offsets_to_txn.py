@@ -19,7 +19,7 @@ def _answer(call: Call, body: AddOffsetsToTxnRequest) -> AddOffsetsToTxnResponse
         coordinators = call.cluster.coordinators
         coordinators.check(KeyType.TRANSACTION, body.transactional_id, call.broker_id)
         producer = body.producer_id, body.producer_epoch
-        coordinators.add(body.transactional_id, producer, call.now, groups=[body.group_id])
+        coordinators.table.add(body.transactional_id, producer, call.now, groups=[body.group_id])
 
     return AddOffsetsToTxnResponse(error_code=whole_code(call, add, fenced_since=_FENCED_FROM))
 

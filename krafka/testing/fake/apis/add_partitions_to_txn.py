@@ -73,7 +73,7 @@ def _add(call: Call, body: AddPartitionsToTxnRequest) -> None:
     transactional_id = body.v3_and_below_transactional_id
     coordinators.check(KeyType.TRANSACTION, transactional_id, call.broker_id)
     producer = body.v3_and_below_producer_id, body.v3_and_below_producer_epoch
-    coordinators.add(transactional_id, producer, call.now, partitions=_names(body))
+    coordinators.table.add(transactional_id, producer, call.now, partitions=_names(body))
 
 
 HANDLER = ApiHandler("AddPartitionsToTxn", _places, _answer)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from krafka._wire.init_producer_id import InitProducerIdResponse
 from krafka.errors import InvalidRequestError
-from krafka.testing.fake.apis.handler import ApiHandler, Call, fenced_code, no_places
+from krafka.testing.fake.apis.handler import ApiHandler, Call, no_places, whole_code
 from krafka.testing.fake.coordinators import KeyType
 from krafka.testing.fake.transactions import NO_EPOCH, NO_PRODUCER_ID, CoordinatorRefusedError
 
@@ -17,21 +17,16 @@ _FENCED_FROM = 4
 
 
 def _answer(call: Call, body: InitProducerIdRequest) -> InitProducerIdResponse:
-    fault = call.strike.code_for()
-    if fault is not None and not fault.after_append:
-        return _refusal(fault.error_code)
-    try:
-        producer_id, epoch = _initialize(call, body)
-    except CoordinatorRefusedError as refusal:
-        code = fault.error_code if fault else fenced_code(refusal, call, since=_FENCED_FROM)
-        return _refusal(code)
-    if fault is not None:
-        return _refusal(fault.error_code)
-    return InitProducerIdResponse(producer_id=producer_id, producer_epoch=epoch)
+    given = NO_PRODUCER_ID, NO_EPOCH
 
+    def initialize() -> None:
+        nonlocal given
+        given = _initialize(call, body)
 
-def _refusal(code: int) -> InitProducerIdResponse:
-    return InitProducerIdResponse(error_code=code, producer_id=NO_PRODUCER_ID, producer_epoch=NO_EPOCH)
+    code = whole_code(call, initialize, fenced_since=_FENCED_FROM)
+    if code:
+        given = NO_PRODUCER_ID, NO_EPOCH
+    return InitProducerIdResponse(error_code=code, producer_id=given[0], producer_epoch=given[1])
 
 
 def _initialize(call: Call, body: InitProducerIdRequest) -> tuple[int, int]:

@@ -30,8 +30,6 @@ from krafka.testing.fake.limits import check_records, check_size
 from krafka.testing.fake.verification import verify_records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from krafka._wire.produce import (
         ProduceRequest,
         ProduceRequestPartitionData,
@@ -47,11 +45,6 @@ _LEADERS_TOLD_FROM = 10
 _SECOND_PROTOCOL_FROM = 12
 _LEADER_CODES = frozenset({NotLeaderOrFollowerError.code, FencedLeaderEpochError.code})
 _ALL_REPLICAS = -1
-
-if TYPE_CHECKING:
-    _Answerer = Callable[
-        [Call, ProduceRequest, str, FakeTopic | None, ProduceRequestPartitionData], ProduceResponsePartition
-    ]
 
 
 def _places(cluster: FakeCluster, body: ProduceRequest) -> list[Place]:
@@ -72,8 +65,9 @@ def _answer(call: Call, body: ProduceRequest) -> ProduceResponse | None:
     nameless = body.transactional_id is None and any(
         transactional_producer(joined_records(each)) for each in batches
     )
-    one = _nameless if nameless else _partition
-    response = ProduceResponse(responses=[_topic(call, body, data, one) for data in body.topic_data])
+    response = ProduceResponse(
+        responses=[_topic(call, body, data, nameless=nameless) for data in body.topic_data]
+    )
     answers = [answer for topic in response.responses for answer in topic.partition_responses]
     if body.acks == 0:
         if any(answer.error_code for answer in answers):
@@ -90,31 +84,29 @@ def _answer(call: Call, body: ProduceRequest) -> ProduceResponse | None:
 
 
 def _topic(
-    call: Call, body: ProduceRequest, data: ProduceRequestTopicData, one: _Answerer
+    call: Call, body: ProduceRequest, data: ProduceRequestTopicData, *, nameless: bool
 ) -> ProduceResponseTopic:
     name = _name(call.cluster, data)
     topic = call.cluster.topics.get(name)
     return ProduceResponseTopic(
         name=data.name,
         topic_id=data.topic_id,
-        partition_responses=[one(call, body, name, topic, each) for each in data.partition_data],
+        partition_responses=[
+            _nameless(call, each.index) if nameless else _partition(call, body, name, topic, each)
+            for each in data.partition_data
+        ],
     )
 
 
-def _nameless(
-    call: Call, body: ProduceRequest, name: str, topic: FakeTopic | None, data: ProduceRequestPartitionData
-) -> ProduceResponsePartition:
-    del body, name, topic
+def _nameless(call: Call, index: int) -> ProduceResponsePartition:
     code = TransactionalIdAuthorizationFailedError.code or 0
-    return _refused(call, data.index, code, None, {}, None)
+    return _refused(call, index, code, None, {}, None)
 
 
 def _partition(
     call: Call, body: ProduceRequest, name: str, topic: FakeTopic | None, data: ProduceRequestPartitionData
 ) -> ProduceResponsePartition:
-    partition = None
-    if topic is not None and 0 <= data.index < len(topic.partitions):
-        partition = topic.partitions[data.index]
+    partition = call.cluster.find_partition(name, data.index)
     fault = call.strike.code_for(name, data.index)
     if fault is not None and not fault.after_append:
         return _faulty(call, data.index, fault, partition)
