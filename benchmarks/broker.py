@@ -1,10 +1,11 @@
-"""The Kafka that benchmarks run against, and their topics: each run gets one of its own, and the log is the judge."""
+"""The Kafkas that benchmarks run against, and their topics: each run has its own, and the log is the judge."""
 
 from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]  # re-exports
@@ -12,24 +13,38 @@ from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ign
 from krafka.testing import KafkaCluster
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 # All compiler tiers, unlike a test's broker: what it takes to serve a client should not hide the client.
 JAVA_OPTIONS = ("-Xms1g", "-Xmx1g", "-XX:+UseParallelGC")
-ADMIN_TIMEOUT = 30.0
+# Minutes of records do not fit on a disk: what is old enough goes, and soon.
+PROPERTIES = {"log.segment.delete.delay.ms": "1000", "log.retention.check.interval.ms": "2000"}
+SHORT_MEMORY = {"retention.bytes": str(64 << 20), "segment.bytes": str(16 << 20)}
+ADMIN_TIMEOUT = 60.0
 POLL_INTERVAL = 0.05
-_LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # confluent-kafka leaves it untyped
+_LATEST = cast("OffsetSpec", OffsetSpec.latest())  # type: ignore[no-untyped-call]  # confluent-kafka leaves it so
+
+
+@dataclass(frozen=True, slots=True)
+class Brokers:
+    """Where a running Kafka is."""
+
+    count: int
+    bootstrap: str
+    tls_bootstrap: str | None = None
+    ca_file: str = ""
+    """The authority of its TLS certificates."""
 
 
 @contextmanager
-def broker(bootstrap: str | None) -> Iterator[str]:
-    """Give the address of a broker: the one named, or one started for the time of the block."""
-    if bootstrap is not None:
-        yield bootstrap
-        return
-    properties = {"log.segment.delete.delay.ms": "1000"}
-    with KafkaCluster(1, java_options=JAVA_OPTIONS, properties=properties).sync as kafka:
-        yield kafka.bootstrap
+def brokers(count: int, *, tls: bool) -> Iterator[Brokers]:
+    """Start a Kafka of so many brokers for the time of the block."""
+    cluster = KafkaCluster(count, java_options=JAVA_OPTIONS, properties=PROPERTIES, tls=tls)
+    with cluster.sync as kafka:
+        if tls:
+            yield Brokers(count, kafka.bootstrap, kafka.tls_bootstrap, str(cluster.ca_pem))
+        else:
+            yield Brokers(count, kafka.bootstrap)
 
 
 class Topics:
@@ -40,32 +55,43 @@ class Topics:
         self._admin = AdminClient({"bootstrap.servers": bootstrap})
 
     @contextmanager
-    def fresh(self, name: str, partitions: int) -> Iterator[None]:
-        """A new topic for the time of the block."""
-        self._admin.create_topics([NewTopic(name, num_partitions=partitions)])[name].result(ADMIN_TIMEOUT)
-        self._wait_for_leaders(name, partitions)
+    def fresh(
+        self, names: Sequence[str], partitions: int, *, replicas: int = 1, short_memory: bool = False
+    ) -> Iterator[None]:
+        """New topics for the time of the block; with `short_memory` they keep only what came last."""
+        config = SHORT_MEMORY if short_memory else {}
+        topics = [NewTopic(name, partitions, replicas, config=config) for name in names]
+        for created in self._admin.create_topics(topics).values():
+            created.result(ADMIN_TIMEOUT)
         try:
+            self._wait_for_leaders(names, partitions)
             yield
         finally:
-            self._admin.delete_topics([name])[name].result(ADMIN_TIMEOUT)
+            for deleted in self._admin.delete_topics(list(names)).values():
+                deleted.result(ADMIN_TIMEOUT)
 
-    def _wait_for_leaders(self, name: str, partitions: int) -> None:
+    def _wait_for_leaders(self, names: Sequence[str], partitions: int) -> None:
         # Only an answer of the leader itself shows that it leads; metadata promise it earlier.
         deadline = time.monotonic() + ADMIN_TIMEOUT
         while True:
             try:
-                self.records_in(name, partitions)
+                self.records_in(names, partitions)
             except KafkaException as error:
                 if time.monotonic() > deadline:
-                    raise TimeoutError(f"topic {name} has no leaders after {ADMIN_TIMEOUT:g} s") from error
+                    more = f" and {len(names) - 1} others" if names[1:] else ""
+                    raise TimeoutError(
+                        f"topic {names[0]}{more} has no leaders after {ADMIN_TIMEOUT:g} s"
+                    ) from error
             else:
                 return
             time.sleep(POLL_INTERVAL)
             # librdkafka may keep "no leaders" as its answer for a topic it asked about too early.
             self._admin = AdminClient({"bootstrap.servers": self._bootstrap})
 
-    def records_in(self, name: str, partitions: int) -> int:
-        """How many records a topic holds that was new: its end offsets added up."""
-        wanted = {TopicPartition(name, partition): _LATEST for partition in range(partitions)}
+    def records_in(self, names: Sequence[str], partitions: int) -> int:
+        """How many records topics hold that were new: their end offsets added up."""
+        wanted = {
+            TopicPartition(name, partition): _LATEST for name in names for partition in range(partitions)
+        }
         answers = self._admin.list_offsets(wanted)
         return sum(answer.result(ADMIN_TIMEOUT).offset for answer in answers.values())

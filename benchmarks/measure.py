@@ -22,6 +22,10 @@ class Measurement:
     cpu_seconds: float
     peak_rss_mib: float
     latency_us: dict[str, float] | None = None
+    records: int | None = None
+    """How many were sent, in modes that go by time; None where the workload told it."""
+    idle_rss_mib: float | None = None
+    """The process's memory with an open producer before the first record, in mode "sustained"."""
 
     @classmethod
     def from_json(cls, text: str) -> Measurement:
@@ -40,11 +44,22 @@ class Meter:
         self._cpu = _cpu_seconds()
         self._started = time.perf_counter()
 
+    @property
+    def seconds(self) -> float:
+        """Since its making."""
+        return time.perf_counter() - self._started
+
     def stop(
-        self, acked: int | None, *, failed: int = 0, latencies: list[float] | None = None
+        self,
+        acked: int | None,
+        *,
+        failed: int = 0,
+        latencies: list[float] | None = None,
+        records: int | None = None,
+        idle_rss_mib: float | None = None,
     ) -> Measurement:
         """End the measurement. `latencies` are seconds, one for each awaited record."""
-        seconds = time.perf_counter() - self._started
+        seconds = self.seconds
         cpu_seconds = _cpu_seconds() - self._cpu
         return Measurement(
             acked,
@@ -53,6 +68,8 @@ class Meter:
             cpu_seconds,
             _peak_rss_mib(),
             percentiles(latencies) if latencies else None,
+            records,
+            idle_rss_mib,
         )
 
 
@@ -62,16 +79,27 @@ def percentiles(latencies: list[float]) -> dict[str, float]:
     return {name: ordered[int(len(ordered) * part)] * 1e6 for name, part in PERCENTILES.items()}
 
 
+def rss_mib(process_id: int | None = None) -> float:
+    """The memory a process has now, this one's if none is named; 0 where the system does not tell, or it ended."""
+    return _status("VmRSS", process_id) or 0.0
+
+
 def _cpu_seconds() -> float:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 
 
 def _peak_rss_mib() -> float:
-    status = Path("/proc/self/status")
-    if status.exists():
-        # ru_maxrss starts with the size of the process that started this one.
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # ru_maxrss starts with the size of the process that started this one.
+    peak = _status("VmHWM", None)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 if peak is None else peak
+
+
+def _status(name: str, process_id: int | None) -> float | None:
+    """A size from Linux's account of a process, in MiB."""
+    try:
+        text = Path(f"/proc/{process_id or 'self'}/status").read_text()
+    except OSError:
+        return None
+    found = [line.split()[1] for line in text.splitlines() if line.startswith(name + ":")]
+    return int(found[0]) / 1024 if found else None

@@ -2,51 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import sys
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from benchmarks.catalogue import MODES, THROUGHPUT
+from benchmarks import results
+from benchmarks.scenarios import BY_NAME, MODES, THROUGHPUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from benchmarks.runner import Plan, Run
-
-PACKAGES = ("krafka", "anyio", "trio", "uvloop", "crc32c", "confluent-kafka", "aiokafka", "kafka-python")
-HEADLINES = {
-    "throughput": (
-        "records/s",
-        "min-max",
-        "CPU µs/record",
-        "min-max",
-        "CPU ÷ krafka",
-        "CPU ÷ franz-go",
-        "MiB",
-    ),
-    "latency": (
-        "records/s",
-        "p50 µs",
-        "min-max",
-        "p99 µs",
-        "p999 µs",
-        "p50 ÷ krafka",
-        "CPU µs/record",
-        "MiB",
-    ),
-}
-YARDSTICK = {
-    "throughput": "krafka asyncio enqueue",
-    "one": "krafka asyncio one",
-    "tasks": "krafka asyncio tasks",
-}
-"""The row that a group's ratios to krafka are against."""
+    from benchmarks.results import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,23 +25,30 @@ class Table:
     rows: list[tuple[str, ...]]
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Modes that share a table, and what it shows of them."""
+
+    modes: tuple[str, ...]
+    columns: tuple[str, ...]
+    cells: Callable[[Sequence[Run], Sequence[Run]], tuple[str, ...]]
+
+
 def tables(runs: Sequence[Run]) -> list[Table]:
-    """A table of throughput, one of each awaited mode; runs that failed say so."""
-    groups = {"throughput": THROUGHPUT, "one": ("one",), "tasks": ("tasks",)}
+    """For each scenario a table of throughput, and one of each other mode; runs that failed say so."""
     made: list[Table] = []
-    for group, modes in groups.items():
-        chosen = [run for run in runs if run.row.mode in modes]
-        if chosen:
-            make = _throughput_cells if group == "throughput" else _latency_cells
-            columns = ("", *HEADLINES["throughput" if group == "throughput" else "latency"])
-            title = "; ".join(f"{mode}: {MODES[mode]}" for mode in modes)
-            made.append(Table(title, columns, _rows(chosen, YARDSTICK[group], make)))
+    for name in dict.fromkeys(run.scenario for run in runs):
+        for group in GROUPS:
+            chosen = [run for run in runs if run.scenario == name and run.row.mode in group.modes]
+            if chosen:
+                shown = [mode for mode in group.modes if any(run.row.mode == mode for run in chosen)]
+                modes = "; ".join(f"{mode}: {MODES[mode]}" for mode in shown)
+                title = f"{name}: {BY_NAME[name].sentence}. {modes}"
+                made.append(Table(title, ("", *group.columns), _rows(chosen, group)))
     return made
 
 
-def _rows(
-    runs: Sequence[Run], yardstick: str, make: Callable[[Sequence[Run], Sequence[Run], str], tuple[str, ...]]
-) -> list[tuple[str, ...]]:
+def _rows(runs: Sequence[Run], group: Group) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for label in dict.fromkeys(run.label for run in runs):
         own = [run for run in runs if run.label == label]
@@ -82,64 +56,131 @@ def _rows(
         if failed:
             rows.append((label, f"FAILED: {failed[0].trouble}"))
         else:
-            rows.append((label, *make(own, runs, yardstick)))
+            rows.append((label, *group.cells(own, results.sound(runs))))
     return rows
 
 
-def _throughput_cells(own: Sequence[Run], runs: Sequence[Run], yardstick: str) -> tuple[str, ...]:
-    rates = [run.records / seconds for run in own if (seconds := _of(run, "seconds"))]
-    costs = [_cpu_us(run) for run in own]
+def _throughput_cells(own: Sequence[Run], runs: Sequence[Run]) -> tuple[str, ...]:
     return (
-        f"{median(rates):,.0f}",
-        f"{min(rates):,.0f} - {max(rates):,.0f}",
-        f"{median(costs):.3g}",
-        f"{min(costs):.3g} - {max(costs):.3g}",
-        _ratio(own, runs, yardstick, _cpu_us),
-        _ratio(own, runs, "franz-go awaited", _cpu_us),
-        f"{median(_of(run, 'peak_rss_mib') for run in own):.0f}",
+        *_middle_and_spread(own, results.rate, ",.0f"),
+        *_middle_and_spread(own, results.cpu_us, ".3g"),
+        f"{median(1e6 / max(results.cpu_us(run), 1e-9) for run in own):,.0f}",
+        *(_ratio(own, runs, other, results.cpu_us) for other in _yardsticks(own[0])),
+        _middle(own, results.peak_mib, ".0f"),
     )
 
 
-def _latency_cells(own: Sequence[Run], runs: Sequence[Run], yardstick: str) -> tuple[str, ...]:
-    middles = [_percentile(run, "p50") for run in own]
+def _awaited_cells(own: Sequence[Run], runs: Sequence[Run]) -> tuple[str, ...]:
+    p50 = results.percentile("p50")
     return (
-        f"{median(run.records / _of(run, 'seconds') for run in own):,.0f}",
-        f"{median(middles):,.0f}",
-        f"{min(middles):,.0f} - {max(middles):,.0f}",
-        f"{median(_percentile(run, 'p99') for run in own):,.0f}",
-        f"{median(_percentile(run, 'p999') for run in own):,.0f}",
-        _ratio(own, runs, yardstick, lambda run: _percentile(run, "p50")),
-        f"{median(map(_cpu_us, own)):.3g}",
-        f"{median(_of(run, 'peak_rss_mib') for run in own):.0f}",
+        _middle(own, results.rate, ",.0f"),
+        *_middle_and_spread(own, p50, ",.0f"),
+        _middle(own, results.percentile("p99"), ",.0f"),
+        _middle(own, results.percentile("p999"), ",.0f"),
+        *(_ratio(own, runs, other, p50) for other in _yardsticks(own[0])),
+        _middle(own, results.cpu_us, ".3g"),
+        f"{median(1e6 / max(results.cpu_us(run), 1e-9) for run in own):,.0f}",
+        _middle(own, results.peak_mib, ".0f"),
     )
 
 
-def _of(run: Run, name: str) -> float:
-    return float(getattr(run.measurement, name))
+def _sustained_cells(own: Sequence[Run], _: Sequence[Run]) -> tuple[str, ...]:
+    return (
+        f"{sum(run.records for run in own):,}",
+        *_middle_and_spread(own, results.rate, ",.0f"),
+        _middle(own, results.cpu_us, ".3g"),
+        _middle(own, lambda run: run.measured.idle_rss_mib or 0.0, ".0f"),
+        _middle(own, results.peak_mib, ".0f"),
+        _middle(own, results.peak_over_idle_mib, ".1f"),
+        _middle(own, results.growth_mib, "+.2f"),
+    )
 
 
-def _cpu_us(run: Run) -> float:
-    return _of(run, "cpu_seconds") / run.records * 1e6
+def _idle_cells(own: Sequence[Run], runs: Sequence[Run]) -> tuple[str, ...]:
+    krafka, franz_go, _ = _yardsticks(own[0])
+    return (
+        *_middle_and_spread(own, results.cpu_share, ".2f"),
+        _ratio(own, runs, krafka, results.cpu_share),
+        _ratio(own, runs, franz_go, results.cpu_share),
+        _middle(own, results.peak_mib, ".0f"),
+    )
 
 
-def _percentile(run: Run, name: str) -> float:
-    assert run.measurement is not None and run.measurement.latency_us is not None  # noqa: S101, PT018 - awaited modes have it
-    return run.measurement.latency_us[name]
+RATIOS = ("krafka", "franz-go", "floor")
+GROUPS = (
+    Group(
+        THROUGHPUT,
+        (
+            "records/s",
+            "min-max",
+            "CPU µs/record",
+            "min-max",
+            "records/CPU s",
+            *(f"CPU ÷ {name}" for name in RATIOS),
+            "MiB",
+        ),
+        _throughput_cells,
+    ),
+    *(
+        Group(
+            (mode,),
+            (
+                "records/s",
+                "p50 µs",
+                "min-max",
+                "p99 µs",
+                "p99.9 µs",
+                *(f"p50 ÷ {name}" for name in RATIOS),
+                "CPU µs/record",
+                "records/CPU s",
+                "MiB",
+            ),
+            _awaited_cells,
+        )
+        for mode in ("one", "tasks")
+    ),
+    Group(
+        ("sustained",),
+        (
+            "records",
+            "records/s",
+            "min-max",
+            "CPU µs/record",
+            "idle MiB",
+            "peak MiB",
+            "peak over idle",
+            "MiB/min",
+        ),
+        _sustained_cells,
+    ),
+    Group(("idle",), ("CPU %", "min-max", "÷ krafka", "÷ franz-go", "MiB"), _idle_cells),
+)
+
+
+def _yardsticks(run: Run) -> tuple[str, str, str]:
+    """The rows that a run's ratios are against: krafka's, franz-go's and the floor's."""
+    mode = run.row.mode
+    if mode not in THROUGHPUT:
+        return f"krafka asyncio {mode}", f"franz-go {mode}", f"floor {run.row.variant or 'asyncio'} {mode}"
+    floor_mode = "send_many" if mode == "send_many" else "enqueue"
+    return "krafka asyncio enqueue", "franz-go awaited", f"floor {run.row.variant or 'asyncio'} {floor_mode}"
+
+
+def _middle(runs: Sequence[Run], figure: Callable[[Run], float], form: str) -> str:
+    return format(median(map(figure, runs)), form)
+
+
+def _middle_and_spread(runs: Sequence[Run], figure: Callable[[Run], float], form: str) -> tuple[str, str]:
+    figures = [figure(run) for run in runs]
+    return format(median(figures), form), f"{min(figures):{form}} - {max(figures):{form}}"
 
 
 def _ratio(own: Sequence[Run], runs: Sequence[Run], other: str, figure: Callable[[Run], float]) -> str:
-    """The median over rounds of a figure divided by another row's in the same round: the machine's speed cancels."""
-    others = {
-        (run.round, run.batch_size): figure(run)
-        for run in runs
-        if run.row.name == other and run.trouble is None
-    }
-    ratios = [
-        figure(run) / others[run.round, run.batch_size]
-        for run in own
-        if (run.round, run.batch_size) in others
-    ]
-    return f"{median(ratios):.2f}" if ratios else "-"
+    found = results.ratio(own, [run for run in runs if run.row.name == other], figure)
+    return "-" if found is None else f"{found:.2f}"
+
+
+# -- ways to show them -------------------------------------------------------------------------------------------------
 
 
 def show(made: Iterable[Table]) -> None:
@@ -152,7 +193,7 @@ def show(made: Iterable[Table]) -> None:
             print("\n" + table.title)
             _show_plain(table)
         return
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    console = Console(width=None if sys.stdout.isatty() else 180)
     for table in made:
         rich_table = RichTable(title=table.title, title_justify="left")
         for number, column in enumerate(table.columns):
@@ -179,37 +220,3 @@ def markdown(made: Iterable[Table]) -> str:
         lines += ["| " + " | ".join(row) + " |" for row in table.rows]
         lines.append("")
     return "\n".join(lines)
-
-
-def document(runs: Sequence[Run], plan: Plan) -> dict[str, Any]:
-    """Everything that was measured, and on what, for `--json`."""
-    return {"machine": machine(), "plan": asdict(plan), "runs": [asdict(run) for run in runs]}
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    return {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "processor": _processor(),
-        "processors": os.cpu_count(),
-        "load": os.getloadavg(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
-    }
-
-
-def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import repeat
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]
 
-from benchmarks.clients import WINDOW, main, run_on_loop
-from benchmarks.measure import Measurement, Meter
+from benchmarks.clients import SETTLE, STRETCH, WINDOW, main, run_on_loop
+from benchmarks.measure import Measurement, Meter, rss_mib
 
 if TYPE_CHECKING:
     from benchmarks.workload import Workload
 
 
 def _producer(workload: Workload) -> Any:
+    context = workload.ssl_context()
     return AIOKafkaProducer(
         bootstrap_servers=workload.bootstrap,
         enable_idempotence=True,
         linger_ms=int(workload.linger * 1000),
         max_batch_size=workload.batch_size,
         compression_type=None if workload.compression == "none" else workload.compression,
+        security_protocol="SSL" if context else "PLAINTEXT",
+        ssl_context=context,
     )
 
 
-async def _await_all(producer: Any, topic: str, values: list[bytes]) -> int:
+async def _await_all(producer: Any, workload: Workload, values: list[bytes]) -> int:
+    topic, headers = workload.topic, workload.header_pairs() or None
+    keys = workload.keys(len(values)) or repeat(None)
     acked = 0
     futures = []
-    for value in values:
-        futures.append(await producer.send(topic, value))
+    for value, key in zip(values, keys, strict=False):
+        futures.append(await producer.send(topic, value, key, headers=headers))
         if len(futures) >= WINDOW:
             for future in futures:
                 await future
@@ -44,10 +50,10 @@ async def _await_all(producer: Any, topic: str, values: list[bytes]) -> int:
 async def awaited(workload: Workload) -> Measurement:
     """`send` in a loop, every future awaited."""
     async with _producer(workload) as producer:
-        await _await_all(producer, workload.topic, workload.repeated(workload.warmup))
+        await _await_all(producer, workload, workload.repeated(workload.warmup))
         values = workload.repeated(workload.records)
         meter = Meter()
-        return meter.stop(await _await_all(producer, workload.topic, values))
+        return meter.stop(await _await_all(producer, workload, values))
 
 
 async def one(workload: Workload) -> Measurement:
@@ -87,5 +93,30 @@ async def tasks(workload: Workload) -> Measurement:
         return meter.stop(len(latencies), latencies=latencies)
 
 
+async def sustained(workload: Workload) -> Measurement:
+    """`send` in a loop for a time, every future awaited."""
+    async with _producer(workload) as producer:
+        await producer.partitions_for(workload.topic)
+        values = workload.repeated(STRETCH)
+        idle_rss = rss_mib()
+        await _await_all(producer, workload, values[: workload.warmup])
+        acked = 0
+        meter = Meter()
+        while meter.seconds < workload.seconds:
+            acked += await _await_all(producer, workload, values)
+        return meter.stop(acked, records=acked, idle_rss_mib=idle_rss)
+
+
+async def idle(workload: Workload) -> Measurement:
+    """One `send_and_wait` to each topic, and nothing after that."""
+    (value,) = workload.repeated(1)
+    async with _producer(workload) as producer:
+        await asyncio.gather(*(producer.send_and_wait(topic, value) for topic in workload.topics))
+        await asyncio.sleep(SETTLE)
+        meter = Meter()
+        await asyncio.sleep(workload.seconds)
+        return meter.stop(len(workload.topics))
+
+
 if __name__ == "__main__":
-    main({run.__name__: run_on_loop(run) for run in (awaited, one, tasks)})
+    main({run.__name__: run_on_loop(run) for run in (awaited, one, tasks, sustained, idle)})

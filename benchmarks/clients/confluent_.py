@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaError, Message, Producer
 
-from benchmarks.clients import main
-from benchmarks.measure import Measurement, Meter
+from benchmarks.clients import SETTLE, STRETCH, main
+from benchmarks.measure import Measurement, Meter, rss_mib
 
 if TYPE_CHECKING:
     from benchmarks.workload import Workload
@@ -30,25 +31,29 @@ class Outcomes:
             self.failed += 1
 
 
+def config(workload: Workload) -> dict[str, str | int | float | bool]:
+    """librdkafka's properties for a workload."""
+    tls = {"security.protocol": "ssl", "ssl.ca.location": workload.ca_file} if workload.ca_file else {}
+    return {
+        "bootstrap.servers": workload.bootstrap,
+        "enable.idempotence": True,
+        "linger.ms": workload.linger * 1000,
+        "batch.size": workload.batch_size,
+        "compression.type": workload.compression,
+        **tls,
+    }
+
+
 def _producer(workload: Workload) -> Producer:
-    producer = Producer(
-        {
-            "bootstrap.servers": workload.bootstrap,
-            "enable.idempotence": True,
-            "linger.ms": workload.linger * 1000,
-            "batch.size": workload.batch_size,
-            "compression.type": workload.compression,
-            "queue.buffering.max.messages": 200_000,
-        }
-    )
+    producer = Producer({**config(workload), "queue.buffering.max.messages": 200_000})
     producer.list_topics(workload.topic)
     return producer
 
 
-def _produce_all(producer: Producer, topic: str, values: list[bytes]) -> Outcomes:
-    outcomes = Outcomes()
-    take = outcomes.take
-    produce = producer.produce
+def _produce_all(
+    producer: Producer, workload: Workload, values: list[bytes], _: list[bytes], outcomes: Outcomes
+) -> None:
+    topic, produce, take = workload.topic, producer.produce, outcomes.take
     for number, value in enumerate(values):
         while True:
             try:
@@ -58,17 +63,36 @@ def _produce_all(producer: Producer, topic: str, values: list[bytes]) -> Outcome
                 producer.poll(0.01)
         if number % CALLS_BETWEEN_POLLS == 0:
             producer.poll(0)
-    producer.flush()
-    return outcomes
+
+
+def _produce_all_with_headers(
+    producer: Producer, workload: Workload, values: list[bytes], keys: list[bytes], outcomes: Outcomes
+) -> None:
+    topic, produce, take = workload.topic, producer.produce, outcomes.take
+    headers: list[tuple[str, str | bytes | None]] = [*workload.header_pairs()]
+    for number, (value, key) in enumerate(zip(values, keys, strict=True)):
+        while True:
+            try:
+                produce(topic, value, key, on_delivery=take, headers=headers)
+                break
+            except BufferError:
+                producer.poll(0.01)
+        if number % CALLS_BETWEEN_POLLS == 0:
+            producer.poll(0)
 
 
 def awaited(workload: Workload) -> Measurement:
     """`produce` in a loop, a callback for each outcome."""
+    produce_all = _produce_all_with_headers if workload.headers else _produce_all
     producer = _producer(workload)
-    _produce_all(producer, workload.topic, workload.repeated(workload.warmup))
-    values = workload.repeated(workload.records)
+    warmup = workload.warmup
+    produce_all(producer, workload, workload.repeated(warmup), workload.keys(warmup), Outcomes())
+    producer.flush()
+    values, keys = workload.repeated(workload.records), workload.keys(workload.records)
+    outcomes = Outcomes()
     meter = Meter()
-    outcomes = _produce_all(producer, workload.topic, values)
+    produce_all(producer, workload, values, keys, outcomes)
+    producer.flush()
     return meter.stop(outcomes.acked, failed=outcomes.failed)
 
 
@@ -95,5 +119,37 @@ def one(workload: Workload) -> Measurement:
     return meter.stop(outcomes.acked, failed=outcomes.failed, latencies=latencies)
 
 
+def sustained(workload: Workload) -> Measurement:
+    """`produce` in a loop for a time, a callback for each outcome."""
+    producer = _producer(workload)
+    values = workload.repeated(STRETCH)
+    idle_rss = rss_mib()
+    _produce_all(producer, workload, values[: workload.warmup], [], Outcomes())
+    producer.flush()
+    outcomes = Outcomes()
+    sent = 0
+    meter = Meter()
+    while meter.seconds < workload.seconds:
+        _produce_all(producer, workload, values, [], outcomes)
+        sent += len(values)
+    producer.flush()
+    return meter.stop(outcomes.acked, failed=outcomes.failed, records=sent, idle_rss_mib=idle_rss)
+
+
+def idle(workload: Workload) -> Measurement:
+    """One record to each topic, and nothing after that but `poll`, as its users have to."""
+    producer = _producer(workload)
+    outcomes = Outcomes()
+    (value,) = workload.repeated(1)
+    for topic in workload.topics:
+        producer.produce(topic, value, on_delivery=outcomes.take)
+    producer.flush()
+    time.sleep(SETTLE)
+    meter = Meter()
+    while meter.seconds < workload.seconds:
+        producer.poll(1)
+    return meter.stop(outcomes.acked, failed=outcomes.failed)
+
+
 if __name__ == "__main__":
-    main({run.__name__: run for run in (awaited, one)})
+    main({run.__name__: run for run in (awaited, one, sustained, idle)})

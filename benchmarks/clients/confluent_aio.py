@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka.aio import AIOProducer
 
 from benchmarks.clients import WINDOW, main, run_on_loop
+from benchmarks.clients.confluent_ import config
 from benchmarks.measure import Measurement, Meter
 
 if TYPE_CHECKING:
@@ -17,14 +18,7 @@ if TYPE_CHECKING:
 
 def _producer(workload: Workload, *, call_batch: int) -> Any:
     """`call_batch` records are handed to librdkafka by one call to a thread."""
-    config = {
-        "bootstrap.servers": workload.bootstrap,
-        "enable.idempotence": True,
-        "linger.ms": workload.linger * 1000,
-        "batch.size": workload.batch_size,
-        "compression.type": workload.compression,
-    }
-    return AIOProducer(config, batch_size=call_batch, buffer_timeout=0.005)
+    return AIOProducer(config(workload), batch_size=call_batch, buffer_timeout=0.005)
 
 
 async def _await_all(producer: Any, topic: str, values: list[bytes]) -> int:
@@ -58,7 +52,7 @@ async def awaited(workload: Workload) -> Measurement:
 
 async def tasks(workload: Workload) -> Measurement:
     """Many tasks, each with its own `produce` and future after `produce` and future."""
-    producer = _producer(workload, call_batch=100)
+    producer = _producer(workload, call_batch=min(workload.tasks, 100))
     latencies: list[float] = []
 
     async def send_each(values: list[bytes]) -> None:

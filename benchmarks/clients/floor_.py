@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from benchmarks.clients import main, run_on_loop
-from benchmarks.floor.least import Filler, errors_in
+from benchmarks.floor.least import LARGEST_OVERHEAD, Filler, errors_in
 from benchmarks.measure import Measurement, Meter
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from benchmarks.workload import Workload
 
 MAX_IN_FLIGHT = 5
+LARGEST_REQUEST = 6 * 65536
+"""Bytes: a full batch for each partition of the base scenario."""
 BULK = 100_000
 LENGTH_BYTES = 4
 
@@ -30,7 +32,10 @@ class Exchange:
         self.acked = self.failed = 0
         self._stream = stream
         self._topic = workload.topic.encode()
-        self._filler = Filler(workload.partitions, workload.batch_size)
+        # One record at least, where that is larger than the clients' batches.
+        batch_bytes = max(workload.batch_size, workload.value_size + LARGEST_OVERHEAD)
+        batches = min(workload.partitions, max(LARGEST_REQUEST // batch_bytes, 1))
+        self._filler = Filler(workload.partitions, batches, batch_bytes)
         self._unanswered: deque[int] = deque()
         self._room = anyio.Semaphore(MAX_IN_FLIGHT)
         self._received = bytearray()
@@ -99,7 +104,12 @@ class Exchange:
 
 async def _connect(workload: Workload) -> ByteStream:
     host, _, port = workload.bootstrap.split(",")[0].rpartition(":")
-    return await anyio.connect_tcp(host.strip("[]"), int(port))
+    context = workload.ssl_context()
+    if context is None:
+        return await anyio.connect_tcp(host.strip("[]"), int(port))
+    return await anyio.connect_tcp(
+        host.strip("[]"), int(port), ssl_context=context, tls_standard_compatible=False
+    )
 
 
 async def _measure(workload: Workload, *, bulk: bool) -> Measurement:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import repeat
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -17,22 +18,23 @@ OUTCOME_TIMEOUT = 60
 
 
 def _producer(workload: Workload) -> Any:
-    producer = KafkaProducer(
-        bootstrap_servers=workload.bootstrap,
-        enable_idempotence=True,
-        linger_ms=int(workload.linger * 1000),
-        batch_size=workload.batch_size,
-        compression_type=None if workload.compression == "none" else workload.compression,
-    )
+    options: dict[str, Any] = {"linger_ms": int(workload.linger * 1000), "batch_size": workload.batch_size}
+    if workload.compression != "none":
+        options["compression_type"] = workload.compression
+    if workload.ca_file:
+        options |= {"security_protocol": "SSL", "ssl_cafile": workload.ca_file}
+    producer = KafkaProducer(bootstrap_servers=workload.bootstrap, enable_idempotence=True, **options)
     producer.partitions_for(workload.topic)
     return producer
 
 
-def _await_all(producer: Any, topic: str, values: list[bytes]) -> int:
+def _await_all(producer: Any, workload: Workload, values: list[bytes]) -> int:
+    topic, headers = workload.topic, workload.header_pairs() or None
+    keys = workload.keys(len(values)) or repeat(None)
     acked = 0
     futures = []
-    for value in values:
-        futures.append(producer.send(topic, value))
+    for value, key in zip(values, keys, strict=False):
+        futures.append(producer.send(topic, value, key, headers))
         if len(futures) >= WINDOW:
             for future in futures:
                 future.get(OUTCOME_TIMEOUT)
@@ -47,10 +49,10 @@ def _await_all(producer: Any, topic: str, values: list[bytes]) -> int:
 def awaited(workload: Workload) -> Measurement:
     """`send` in a loop, every future waited for."""
     producer = _producer(workload)
-    _await_all(producer, workload.topic, workload.repeated(workload.warmup))
+    _await_all(producer, workload, workload.repeated(workload.warmup))
     values = workload.repeated(workload.records)
     meter = Meter()
-    measurement = meter.stop(_await_all(producer, workload.topic, values))
+    measurement = meter.stop(_await_all(producer, workload, values))
     producer.close()
     return measurement
 

@@ -9,8 +9,8 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 import krafka
-from benchmarks.clients import WINDOW, main, run_on_loop
-from benchmarks.measure import Measurement, Meter
+from benchmarks.clients import SETTLE, STRETCH, WINDOW, main, run_on_loop
+from benchmarks.measure import Measurement, Meter, rss_mib
 
 if TYPE_CHECKING:
     from benchmarks.workload import Workload
@@ -24,11 +24,14 @@ def _producer(workload: Workload) -> krafka.Producer:
         batch_size=workload.batch_size,
         linger=workload.linger,
         compression=krafka.Compression(workload.compression),
+        tls=workload.ssl_context() or False,
     )
 
 
-async def _enqueue_all(producer: krafka.Producer, topic: str, values: list[bytes]) -> None:
-    enqueue_nowait = producer.enqueue_nowait
+async def _enqueue_all(
+    producer: krafka.Producer, workload: Workload, values: list[bytes], _: list[bytes]
+) -> None:
+    enqueue_nowait, topic = producer.enqueue_nowait, workload.topic
     for start in range(0, len(values), CALLS_BETWEEN_YIELDS):
         for value in values[start : start + CALLS_BETWEEN_YIELDS]:
             try:
@@ -36,22 +39,43 @@ async def _enqueue_all(producer: krafka.Producer, topic: str, values: list[bytes
             except krafka.BufferFullError:
                 await producer.enqueue(topic, value)
         await checkpoint()
-    await producer.flush()
+
+
+async def _enqueue_all_with_headers(
+    producer: krafka.Producer, workload: Workload, values: list[bytes], keys: list[bytes]
+) -> None:
+    enqueue_nowait, topic = producer.enqueue_nowait, workload.topic
+    headers = workload.header_pairs()
+    for start in range(0, len(values), CALLS_BETWEEN_YIELDS):
+        end = start + CALLS_BETWEEN_YIELDS
+        for value, key in zip(values[start:end], keys[start:end], strict=True):
+            try:
+                enqueue_nowait(topic, value, key=key, headers=headers)
+            except krafka.BufferFullError:
+                await producer.enqueue(topic, value, key=key, headers=headers)
+        await checkpoint()
 
 
 async def enqueue(workload: Workload) -> Measurement:
     """`enqueue_nowait` in a loop, then `flush`; no `Delivery` is kept."""
+    enqueue_all = _enqueue_all_with_headers if workload.headers else _enqueue_all
     async with _producer(workload) as producer:
         await producer.partitions_for(workload.topic)
-        await _enqueue_all(producer, workload.topic, workload.repeated(workload.warmup))
-        values = workload.repeated(workload.records)
+        await enqueue_all(
+            producer, workload, workload.repeated(workload.warmup), workload.keys(workload.warmup)
+        )
+        await producer.flush()
+        values, keys = workload.repeated(workload.records), workload.keys(workload.records)
         meter = Meter()
-        await _enqueue_all(producer, workload.topic, values)
+        await enqueue_all(producer, workload, values, keys)
+        await producer.flush()
         return meter.stop(None)
 
 
-async def _await_all(producer: krafka.Producer, topic: str, values: list[bytes]) -> int:
-    enqueue_nowait = producer.enqueue_nowait
+async def _await_all(
+    producer: krafka.Producer, workload: Workload, values: list[bytes], _: list[bytes]
+) -> int:
+    enqueue_nowait, topic = producer.enqueue_nowait, workload.topic
     acked = 0
     for start in range(0, len(values), WINDOW):
         deliveries = []
@@ -66,24 +90,61 @@ async def _await_all(producer: krafka.Producer, topic: str, values: list[bytes])
     return acked
 
 
+async def _await_all_with_headers(
+    producer: krafka.Producer, workload: Workload, values: list[bytes], keys: list[bytes]
+) -> int:
+    enqueue_nowait, topic = producer.enqueue_nowait, workload.topic
+    headers = workload.header_pairs()
+    acked = 0
+    for start in range(0, len(values), WINDOW):
+        deliveries = []
+        end = start + WINDOW
+        for value, key in zip(values[start:end], keys[start:end], strict=True):
+            try:
+                deliveries.append(enqueue_nowait(topic, value, key=key, headers=headers))
+            except krafka.BufferFullError:
+                deliveries.append(await producer.enqueue(topic, value, key=key, headers=headers))
+        for delivery in deliveries:
+            await delivery
+            acked += 1
+    return acked
+
+
 async def awaited(workload: Workload) -> Measurement:
     """`enqueue_nowait` in a loop, every `Delivery` awaited one by one."""
+    await_all = _await_all_with_headers if workload.headers else _await_all
     async with _producer(workload) as producer:
         await producer.partitions_for(workload.topic)
-        await _await_all(producer, workload.topic, workload.repeated(workload.warmup))
-        values = workload.repeated(workload.records)
+        await await_all(
+            producer, workload, workload.repeated(workload.warmup), workload.keys(workload.warmup)
+        )
+        values, keys = workload.repeated(workload.records), workload.keys(workload.records)
         meter = Meter()
-        return meter.stop(await _await_all(producer, workload.topic, values))
+        return meter.stop(await await_all(producer, workload, values, keys))
+
+
+async def _send_many(
+    producer: krafka.Producer, workload: Workload, values: list[bytes], keys: list[bytes]
+) -> krafka.SendResult:
+    if not workload.headers:
+        return await producer.send_many(workload.topic, values)
+    topic, headers = workload.topic, workload.header_pairs()
+    return await producer.send_many(
+        krafka.ProducerRecord(topic, value, key=key, headers=headers)
+        for value, key in zip(values, keys, strict=True)
+    )
 
 
 async def send_many(workload: Workload) -> Measurement:
     """One `send_many`."""
     async with _producer(workload) as producer:
         await producer.partitions_for(workload.topic)
-        await producer.send_many(workload.topic, workload.repeated(workload.warmup))
-        values = workload.repeated(workload.records)
+        await _send_many(
+            producer, workload, workload.repeated(workload.warmup), workload.keys(workload.warmup)
+        )
+        values, keys = workload.repeated(workload.records), workload.keys(workload.records)
         meter = Meter()
-        result = await producer.send_many(workload.topic, values)
+        result = await _send_many(producer, workload, values, keys)
         failed = len(result.failed)
         return meter.stop(len(result) - failed, failed=failed)
 
@@ -128,5 +189,37 @@ async def tasks(workload: Workload) -> Measurement:
         return meter.stop(len(latencies), latencies=latencies)
 
 
+async def sustained(workload: Workload) -> Measurement:
+    """`enqueue_nowait` in a loop for a time, then `flush`."""
+    async with _producer(workload) as producer:
+        await producer.partitions_for(workload.topic)
+        values = workload.repeated(STRETCH)
+        idle_rss = rss_mib()
+        await _enqueue_all(producer, workload, values[: workload.warmup], [])
+        await producer.flush()
+        sent = 0
+        meter = Meter()
+        while meter.seconds < workload.seconds:
+            await _enqueue_all(producer, workload, values, [])
+            sent += len(values)
+        await producer.flush()
+        return meter.stop(None, records=sent, idle_rss_mib=idle_rss)
+
+
+async def idle(workload: Workload) -> Measurement:
+    """One `send` to each topic, and nothing after that."""
+    (value,) = workload.repeated(1)
+    async with _producer(workload) as producer:
+        async with anyio.create_task_group() as task_group:
+            for topic in workload.topics:
+                task_group.start_soon(producer.send, topic, value)
+        await anyio.sleep(SETTLE)
+        meter = Meter()
+        await anyio.sleep(workload.seconds)
+        return meter.stop(len(workload.topics))
+
+
 if __name__ == "__main__":
-    main({run.__name__: run_on_loop(run) for run in (enqueue, awaited, send_many, one, tasks)})
+    main(
+        {run.__name__: run_on_loop(run) for run in (enqueue, awaited, send_many, one, tasks, sustained, idle)}
+    )

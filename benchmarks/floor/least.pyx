@@ -21,6 +21,9 @@ cdef enum:
     HEADER = 61
     LARGEST_RECORD_OVERHEAD = 32
 
+# What a batch of one value needs besides the value.
+LARGEST_OVERHEAD = HEADER + LARGEST_RECORD_OVERHEAD
+
 
 cdef inline int varint_size(int64_t value) noexcept nogil:
     cdef uint64_t zigzag = (<uint64_t>value << 1) ^ <uint64_t>(value >> 63)
@@ -50,21 +53,23 @@ cdef class Ticket:
 
 
 cdef class Filler:
-    """One batch of each partition, filled one after the other, over and over in the same memory."""
+    """A request's batches, filled one after the other, over and over in the same memory; partitions take turns."""
 
     cdef uint8_t* memory
     cdef int32_t* used
     cdef int32_t* counts
-    cdef int32_t partitions, batch_size, at
+    cdef int32_t partitions, batches, batch_size, at, first
 
-    def __cinit__(self, int32_t partitions, int32_t batch_size):
-        self.memory = <uint8_t*>PyMem_Malloc(<size_t>partitions * batch_size)
-        self.used = <int32_t*>PyMem_Malloc(partitions * sizeof(int32_t))
-        self.counts = <int32_t*>PyMem_Malloc(partitions * sizeof(int32_t))
+    def __cinit__(self, int32_t partitions, int32_t batches, int32_t batch_size):
+        self.memory = <uint8_t*>PyMem_Malloc(<size_t>batches * batch_size)
+        self.used = <int32_t*>PyMem_Malloc(batches * sizeof(int32_t))
+        self.counts = <int32_t*>PyMem_Malloc(batches * sizeof(int32_t))
         if self.memory is NULL or self.used is NULL or self.counts is NULL:
             raise MemoryError
         self.partitions = partitions
+        self.batches = batches
         self.batch_size = batch_size
+        self.first = 0
         self.empty()
 
     def __dealloc__(self):
@@ -73,18 +78,22 @@ cdef class Filler:
         PyMem_Free(self.counts)
 
     cdef void empty(self) noexcept:
-        cdef int32_t partition
+        cdef int32_t batch
         self.at = 0
-        for partition in range(self.partitions):
-            self.used[partition] = HEADER
-            self.counts[partition] = 0
+        for batch in range(self.batches):
+            self.used[batch] = HEADER
+            self.counts[batch] = 0
+
+    cdef inline int32_t partition_of(self, int32_t batch) noexcept:
+        cdef int32_t partition = self.first + batch
+        return partition if partition < self.partitions else partition - self.partitions
 
     cdef inline bint put(self, bytes value) noexcept:
         cdef int32_t size = <int32_t>PyBytes_GET_SIZE(value)
         cdef int32_t count, body
         cdef uint8_t* at
         if self.used[self.at] + size + LARGEST_RECORD_OVERHEAD > self.batch_size:
-            if self.at + 1 == self.partitions:
+            if self.at + 1 == self.batches:
                 return False
             self.at += 1
         count = self.counts[self.at]
@@ -109,7 +118,7 @@ cdef class Filler:
             return None
         ticket = Ticket.__new__(Ticket)
         ticket.owner = self
-        ticket.partition = self.at
+        ticket.partition = self.partition_of(self.at)
         ticket.index = self.counts[self.at] - 1
         return ticket
 
@@ -122,30 +131,32 @@ cdef class Filler:
 
     def take(self, bytes topic not None, int32_t correlation_id, int64_t now_ms):
         """Return (the request with everything that was filled, its number of records), and start anew."""
-        cdef int32_t partition, filled = 0, records = 0
+        cdef int32_t batch, filled = 0, records = 0
         batches = []
-        for partition in range(self.partitions):
-            if self.counts[partition] == 0:
+        for batch in range(self.batches):
+            if self.counts[batch] == 0:
                 continue
             filled += 1
-            records += self.counts[partition]
-            body = self.stamped(partition, now_ms)
-            batches.append(struct.pack(">ii", partition, len(body)))
+            records += self.counts[batch]
+            body = self.stamped(batch, now_ms)
+            batches.append(struct.pack(">ii", self.partition_of(batch), len(body)))
             batches.append(body)
         head = REQUEST_HEAD.pack(0, 3, correlation_id, len(CLIENT)) + CLIENT + NOT_TRANSACTIONAL_ALL_ACKS
         head += struct.pack(">h", len(topic)) + topic + struct.pack(">i", filled)
         size = len(head) + sum(map(len, batches))
         request = b"".join([struct.pack(">i", size), head, *batches])
+        if filled == self.batches:
+            self.first = (self.first + filled) % self.partitions
         self.empty()
         return request, records
 
-    cdef object stamped(self, int32_t partition, int64_t now_ms):
-        cdef int32_t used = self.used[partition], count = self.counts[partition]
-        cdef uint8_t* start = self.memory + <size_t>partition * self.batch_size
-        batch = memoryview(<uint8_t[:used]>start)
-        BATCH_REST.pack_into(batch, 21, 0, count - 1, now_ms, now_ms, -1, -1, -1, count)
-        BATCH_PREFIX.pack_into(batch, 0, 0, used - 12, -1, 2, crc32c(batch[21:]))
-        return batch
+    cdef object stamped(self, int32_t batch, int64_t now_ms):
+        cdef int32_t used = self.used[batch], count = self.counts[batch]
+        cdef uint8_t* start = self.memory + <size_t>batch * self.batch_size
+        stamped = memoryview(<uint8_t[:used]>start)
+        BATCH_REST.pack_into(stamped, 21, 0, count - 1, now_ms, now_ms, -1, -1, -1, count)
+        BATCH_PREFIX.pack_into(stamped, 0, 0, used - 12, -1, 2, crc32c(stamped[21:]))
+        return stamped
 
 
 cdef int32_t int32_at(const uint8_t* at) noexcept:

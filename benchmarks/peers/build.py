@@ -4,24 +4,48 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-FRANZ_GO = Path(__file__).with_name("franz_go")
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HERE = Path(__file__).resolve().parent
+# Rust's takes some minutes the first time, with everything it depends on.
+BUILD_TIMEOUT = 1800.0
 
 
 def franz_go() -> Path:
     """Return the program that runs franz-go, built anew if need be. Raises `RuntimeError` with the compiler's words."""
-    target = FRANZ_GO / "franz_go"
-    newest = max((FRANZ_GO / name).stat().st_mtime for name in ("main.go", "go.mod", "go.sum"))
-    if target.exists() and target.stat().st_mtime >= newest:
+    folder = HERE / "franz_go"
+    sources = [folder / name for name in ("main.go", "go.mod", "go.sum")]
+    target = folder / "franz_go"
+    return _built("franz-go's program", target, sources, ["go", "build", "-o", str(target), "."])
+
+
+def rust_krafka() -> Path:
+    """Return the program that runs the Rust crate krafka, built anew if need be. Raises as `franz_go` does."""
+    folder = HERE / "rust_krafka"
+    sources = [folder / name for name in ("src/main.rs", "Cargo.toml", "Cargo.lock")]
+    target = folder / "target" / "release" / "rust_krafka"
+    return _built("rust-krafka's program", target, sources, ["cargo", "build", "--release", "--locked"])
+
+
+def _built(name: str, target: Path, sources: Sequence[Path], command: Sequence[str]) -> Path:
+    if target.exists() and target.stat().st_mtime >= max(source.stat().st_mtime for source in sources):
         return target
-    command = ["go", "build", "-o", str(target), "."]
-    done = subprocess.run(  # noqa: S603 - this file's command, by whichever go is on the PATH
-        command,
-        cwd=FRANZ_GO,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    try:
+        done = subprocess.run(  # noqa: S603 - this file's commands, by whichever tool chain is on the PATH
+            command,
+            cwd=sources[-1].parent,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=BUILD_TIMEOUT,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise RuntimeError(f"{name} was not built within {BUILD_TIMEOUT:g} s") from error
     if done.returncode:
-        raise RuntimeError(f"franz-go's program could not be built:\n{done.stderr}")
+        raise RuntimeError(f"{name} could not be built:\n{done.stderr.strip()[-2000:]}")
+    # Neither tool touches a program that is as it was.
+    target.touch()
     return target
