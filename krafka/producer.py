@@ -241,10 +241,11 @@ class Producer(AsyncContextManagerMixin):
         is delivered without this caller.
         """
         await checkpoint_if_cancelled()
+        engine = self._engine_or_none
+        if engine is None:
+            raise self._not_open()
         try:
-            delivery = self.enqueue_nowait(
-                topic, value, key=key, headers=headers, partition=partition, timestamp=timestamp
-            )
+            delivery = engine.append(topic, value, key, headers, partition, timestamp)
         except (BufferFullError, MetadataNotReadyError):
             delivery = await self._admit(topic, value, key, headers, partition, timestamp)
         return await delivery

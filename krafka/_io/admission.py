@@ -126,7 +126,7 @@ class Admission:
         accumulator = self._engine.accumulator
         memory = accumulator.memory
         if not memory.waiting:
-            accumulator.expedite(list(accumulator.incomplete))
+            accumulator.expedite()
         granted = anyio.Event()
         ticket = memory.join(needed, granted.set)
         try:

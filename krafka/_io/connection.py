@@ -6,6 +6,7 @@ import logging
 import math
 import ssl
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import anyio
@@ -13,6 +14,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 
 from krafka._io.handshake import StreamExchange, negotiate_versions
 from krafka._io.transport import close_stream, explain_tls_error, format_address
+from krafka._io.writer import STREAM_ERRORS, RequestWriter
 from krafka._state.framing import FrameReader
 from krafka._state.pipeline import PendingRequest, RequestPipeline, throttle_seconds
 from krafka.errors import ConnectionFailedError, KafkaError, NetworkError, ProtocolError, RequestTimedOutError
@@ -20,7 +22,7 @@ from krafka.errors import ConnectionFailedError, KafkaError, NetworkError, Proto
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from anyio.abc import ByteStream, TaskGroup, TaskStatus
+    from anyio.abc import ByteStream, TaskStatus
 
     from krafka._io.handshake import ApiVersionTable
     from krafka._io.transport import Connector
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
     ResponseT = TypeVar("ResponseT", bound=Response)
 
 logger = logging.getLogger(__name__)
-
-_STREAM_ERRORS = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.BusyResourceError, OSError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +89,11 @@ class Connection:
         self._clock = clock
         self._scope: anyio.CancelScope | None = None
         self._running = False
-        self._task_group: TaskGroup | None = None
         self._stream: ByteStream | None = None
         self._frames = FrameReader(options.max_frame_size, self.peer)
         self._pipeline = RequestPipeline(options.client_id, self.peer)
         self._version_by_class: dict[type[Request[Any]], int] = {}
-        self._writing = False
+        self._writer: RequestWriter | None = None
         self._wakes_at = math.inf
         self._rearm = anyio.Event()
         self._bug: Exception | None = None
@@ -178,7 +177,7 @@ class Connection:
         timeout: float | None = None,  # noqa: ASYNC109 - bounds the answer, which outlives this call
         expect_response: bool = True,
     ) -> None:
-        """Queue a request behind those queued before, and write if nobody else does.
+        """Queue a request behind those queued before, and see that it is written.
 
         `on_response(outcome, now)` is called exactly once and must not raise: with the decoded response
         or a `KafkaError` whose `possibly_written` says whether any byte may have left, or, when
@@ -188,10 +187,27 @@ class Connection:
 
         On a closed connection `on_response` is called at once with a `NetworkError`. Raises, before
         anything is queued and without a call of `on_response`: `UnsupportedVersionError` when there is
-        no common version, and cancellation. Cancelled while writing, the request stays queued or, if
-        part of a frame may have left, the connection is closed.
+        no common version, and cancellation.
         """
         await checkpoint_if_cancelled()
+        self.post(
+            request,
+            on_response=on_response,
+            version=version,
+            timeout=timeout,
+            expect_response=expect_response,
+        )
+
+    def post(
+        self,
+        request: Request[Any],
+        *,
+        on_response: Callable[[Any, float], object],
+        version: int | None = None,
+        timeout: float | None = None,
+        expect_response: bool = True,
+    ) -> None:
+        """As `send`, for those who must not be cancelled, or cannot wait."""
         if self.close_reason is not None or self.versions is None:
             on_response(self._refusal(), self._clock())
             return
@@ -212,8 +228,8 @@ class Connection:
         self.last_used = now
         if deadline < self._wakes_at:
             self._rearm.set()
-        if not self._writing:
-            await self._write_queued()
+        if self._writer is not None:
+            self._writer.push()
 
     async def request(
         self,
@@ -280,7 +296,6 @@ class Connection:
                 self.close("its task ended")
             raise
         finally:
-            self._task_group = None
             if self._stream is not None:
                 await close_stream(self._stream)
 
@@ -317,8 +332,11 @@ class Connection:
 
     async def _serve(self, stream: ByteStream, task_status: TaskStatus[None]) -> None:
         async with anyio.create_task_group() as task_group:
-            self._task_group = task_group
+            self._writer = RequestWriter(
+                stream, self._pipeline, wrote=self._wrote, broke=partial(self._shut_broken, "writing to")
+            )
             task_group.start_soon(self._watch)
+            task_group.start_soon(self._write, self._writer)
             task_status.started()
             await self._read(stream)
 
@@ -337,7 +355,7 @@ class Connection:
             self._shut(error, logging.WARNING)
         except anyio.EndOfStream as error:
             self._shut_at_end_of_stream(error)
-        except _STREAM_ERRORS as error:
+        except STREAM_ERRORS as error:
             self._shut_broken("reading from", error)
         except Exception as error:
             self._crash(error)
@@ -350,40 +368,17 @@ class Connection:
 
     # ------------------------------------------------------------------ writing
 
-    async def _write_queued(self) -> None:
-        """Write until nothing is queued. One task does it at a time; the others only queue."""
-        stream = self._stream
-        assert stream is not None  # noqa: S101 - for the type checker; nothing is queued before it is open
-        self._writing = True
-        mid_frame = False
-        try:
-            while self._pipeline.has_queued and self.close_reason is None:
-                chunk, request_count = self._pipeline.take_chunk()
-                self.requests_sent += request_count
-                mid_frame = True
-                await stream.send(chunk)
-                mid_frame = False
-                self.bytes_sent += len(chunk)
-                self._confirm_written()
-                if self._pipeline.has_queued:
-                    await checkpoint_if_cancelled()
-        except _STREAM_ERRORS as error:
-            self._shut_broken("writing to", error)
-        finally:
-            self._writing = False
-            if mid_frame:
-                self._shut(
-                    NetworkError(f"the connection to {self.peer} was closed: a write was cut short"),
-                    logging.INFO,
-                )
-            elif self._pipeline.has_queued and self.close_reason is None and self._task_group is not None:
-                # Cancelled between frames: what others queued must not wait for the next request.
-                self._writing = True
-                self._task_group.start_soon(self._write_queued)
-
-    def _confirm_written(self) -> None:
+    def _wrote(self, requests: int, size: int) -> None:
+        self.requests_sent += requests
+        self.bytes_sent += size
         while (pending := self._pipeline.pop_unconfirmed()) is not None:
             self._deliver(pending, None, self._clock())
+
+    async def _write(self, writer: RequestWriter) -> None:
+        try:
+            await writer.run()
+        except Exception as error:
+            self._crash(error)
 
     # ------------------------------------------------------------------ deadlines
 

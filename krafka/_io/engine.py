@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import ssl
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import anyio
 
@@ -35,9 +35,14 @@ if TYPE_CHECKING:
 
     from krafka._io.transport import Connector
     from krafka._speedups.batch import ProducerBatch
+    from krafka._speedups.delivery import Delivery
     from krafka.config import ProducerConfig
 
 logger = logging.getLogger(__name__)
+
+
+async def _raise(bug: Exception) -> NoReturn:
+    raise bug
 
 
 class Engine:
@@ -59,6 +64,8 @@ class Engine:
         self.splits = 0
         self.failure: KafkaError | None = None
         self._shut = False
+        self._holds = False
+        self._held: list[NodeSender] = []
         self._task_group = task_group
         self._random = random or Random()  # noqa: S311 - spreads retries, guards nothing
         self._backoff = ExponentialBackoff(config.retry_backoff, config.retry_backoff_max)
@@ -142,7 +149,31 @@ class Engine:
         if sender is None:
             sender = self._senders[node_id] = NodeSender(self, self.accumulator.nodes[node_id])
             self._task_group.start_soon(sender.run, name=f"krafka sender to broker {node_id}")
-        sender.wake()
+        if self._holds:
+            self._held.append(sender)
+        else:
+            sender.wake()
+
+    def append(
+        self, topic: Any, value: Any, key: Any, headers: Any, partition: Any, timestamp: Any
+    ) -> Delivery:
+        """Append a record whose sender waits for nothing else: what it makes ready goes out without a detour."""
+        self._holds = True
+        try:
+            return self.accumulator.appender.append(
+                topic, value, key=key, headers=headers, partition=partition, timestamp=timestamp
+            )
+        finally:
+            self._holds = False
+            while self._held:
+                self._wake_now(self._held.pop())
+
+    def _wake_now(self, sender: NodeSender) -> None:
+        try:
+            sender.wake_now()
+        except Exception as bug:
+            # Not the caller's, whose record is in the producer's hands: it ends the producer as a task's would.
+            self._task_group.start_soon(_raise, bug, name="krafka sender, failed")
 
     def _ring(self, now: float) -> None:
         for batch in self.accumulator.advance(now):
@@ -240,6 +271,8 @@ class Engine:
         """Take no records at all any more, and end those without an outcome with this error."""
         self._shut = True
         self.refuse(error)
+        # A wait that is over when it is cancelled ends as if it was not: its record would come after all others ended.
+        self.accumulator.appender.refuse_with(error, granted=True)
         self.metadata.fail(error)
         self.admission.records.end(error)
         self._fail_incomplete(error)
@@ -259,7 +292,7 @@ class Engine:
         Where no broker acknowledges anything, return when the brokers have taken what they were sent.
         """
         batches = list(self.accumulator.incomplete)
-        self.accumulator.expedite(batches)
+        self.accumulator.expedite()
         for batch in batches:
             while not batch.done:
                 await batch.wait()

@@ -6,9 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 import anyio
-from anyio.lowlevel import checkpoint_if_cancelled
 
-from krafka._speedups.record_batch import batch_header
 from krafka._state.outcomes import (
     NAMES_LEADER,
     Verdict,
@@ -51,21 +49,44 @@ class NodeSender:
         self._node = node
         self._max_bytes = max(engine.config.max_request_size - REQUEST_OVERHEAD, 1)
         self._woken = anyio.Event()
+        self._sleeps = True
+        self._is_held = False
         self._was_connected = False
 
     def wake(self) -> None:
-        """Look at the queue again, soon."""
-        self._woken.set()
+        """Look at the queue again, soon: when whoever runs now has done what it does."""
+        if self._sleeps and not self._is_held:
+            self._sleeps = False
+            self._woken.set()
+
+    def wake_now(self) -> None:
+        """Look at the queue at once where nothing is gained by waiting: full batches, or a record nobody adds to."""
+        ready = self._node.ready
+        if ready and (ready[0].pending or not self._node.in_flight):
+            self.pump()
+        elif ready:
+            self.wake()
+
+    def hold(self) -> bool:
+        """Heed no `wake` until `release`; True if that goes on already, and is another's to end."""
+        held, self._is_held = self._is_held, True
+        return held
+
+    def release(self) -> None:
+        """End what `hold` began, and look at what became ready meanwhile."""
+        self._is_held = False
+        self.wake_now()
 
     async def run(self) -> None:
         """Send for ever; never returns."""
         while True:
             await self._woken.wait()
             self._woken = anyio.Event()
+            self._sleeps = True
             while self._may_send():
                 connection = self._engine.pool.usable(self._node.node_id) or await self._connect()
-                if connection is not None:
-                    await self._send_once(connection)
+                if connection is not None and not await self._waited_for_quota(connection):
+                    self.pump()
 
     def _may_send(self) -> bool:
         return (
@@ -95,25 +116,41 @@ class NodeSender:
             return connection
         return None
 
-    async def _send_once(self, connection: Connection) -> None:
-        now = self._engine.clock()
-        if connection.throttled_until > now:
-            # A connection may end meanwhile, and with it what its broker asked for.
-            await anyio.sleep(min(connection.throttled_until - now, THROTTLE_LOOK))
+    async def _waited_for_quota(self, connection: Connection) -> bool:
+        wait = connection.throttled_until - self._engine.clock()
+        if wait <= 0:
+            return False
+        # A connection may end meanwhile, and with it what its broker asked for.
+        await anyio.sleep(min(wait, THROTTLE_LOOK))
+        return True
+
+    def pump(self) -> None:
+        """Send what may go now on the connection there is. To connect, and to wait for a quota, is the task's part."""
+        if self._is_held:
             return
+        self._is_held = True
         try:
-            connection.api_version(ProduceRequest)
-        except UnsupportedVersionError as error:
-            self._engine.fail_producer(error)
-            return
-        # Cancelled between here and the connection's queue, nobody would ever learn of the batches taken.
-        await checkpoint_if_cancelled()
-        batches = self._accumulator.drain(self._node, now, self._max_bytes)
-        if not batches:
-            return
-        exchange = ProduceExchange(self._engine, self, self._node, connection, batches)
-        self._node.in_flight += 1
-        await exchange.send()
+            while self._may_send():
+                now = self._engine.clock()
+                connection = self._engine.pool.usable(self._node.node_id)
+                if connection is None or connection.throttled_until > now:
+                    break
+                try:
+                    connection.api_version(ProduceRequest)
+                except UnsupportedVersionError as error:
+                    self._engine.fail_producer(error)
+                    break
+                batches = self._accumulator.drain(self._node, now, self._max_bytes)
+                if not batches:
+                    return
+                exchange = ProduceExchange(self._engine, self, self._node, connection, batches)
+                self._node.in_flight += 1
+                exchange.send()
+            else:
+                return
+        finally:
+            self._is_held = False
+        self.wake()
 
 
 class ProduceExchange:
@@ -136,10 +173,10 @@ class ProduceExchange:
         self._topic_names: dict[bytes, str] = {}
         self._fatal: KafkaError | None = None
 
-    async def send(self) -> None:
+    def send(self) -> None:
         """Hand the request to the connection, which calls `_answered` exactly once."""
         request, version = self._request()
-        await self._connection.send(
+        self._connection.post(
             request,
             version=version,
             on_response=self._answered,
@@ -184,21 +221,12 @@ class ProduceExchange:
         """The batch as it goes on the wire: a header stamped for this attempt, and the records as they are."""
         body = batch.body
         assert body is not None  # noqa: S101 - draining made it
-        header = batch_header(
-            body,
-            count=batch.record_count,
-            base_timestamp=batch.records.base_timestamp,
-            max_timestamp=batch.records.max_timestamp,
-            attributes=self._engine.compression_id,
-            producer_id=batch.producer_id,
-            producer_epoch=batch.producer_epoch,
-            base_sequence=batch.base_sequence,
-        )
-        return header, body
+        return batch.header(self._engine.compression_id), body
 
     # -- the answer -----------------------------------------------------------------------------------------------
 
     def _answered(self, outcome: ProduceResponse | KafkaError | None, now: float) -> None:
+        is_pump = self._sender.hold()
         self._node.in_flight -= 1
         for batch in self._batches.values():
             self._accumulator.left_wire(batch)
@@ -215,7 +243,8 @@ class ProduceExchange:
             self._engine.fail_producer(self._fatal)
         if self._engine.needs_identity:
             self._engine.request_identity()
-        self._sender.wake()
+        if not is_pump:
+            self._sender.release()
 
     def _lost(self, error: KafkaError, now: float) -> None:
         for batch in self._batches.values():

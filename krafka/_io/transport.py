@@ -11,13 +11,16 @@ import sys
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
-from anyio.abc import ByteStream, SocketAttribute, SocketStream
 from anyio.streams.tls import TLSStream
 
+from krafka._io.dialing import dial
+from krafka._io.tcp import TcpStream
 from krafka.errors import ConnectionFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from anyio.abc import ByteStream
 
 # Kafka's brokers close idle connections after ten minutes; probes find a peer that vanished long before.
 KEEPALIVE_IDLE_SECONDS = 60
@@ -85,34 +88,22 @@ class TcpConnector:
             "the host may be down, or a firewall drops the packets"
         ) from reason
 
-    async def _open_tcp(self, host: str, port: int) -> SocketStream:
+    async def _open_tcp(self, host: str, port: int) -> TcpStream:
         address = format_address(host, port)
         if not 0 < port <= LARGEST_PORT:
             # A broker's Metadata carries ports of 32 bits, of which some event loops take the lower 16.
             raise ConnectionFailedError(f"{address} cannot be an address: ports go from 1 to {LARGEST_PORT}")
         try:
-            stream = await anyio.connect_tcp(host, port)
+            return TcpStream(await dial(host, port, self._set_options))
         except socket.gaierror as error:
             raise ConnectionFailedError(
                 f"the host name of {address} does not resolve: {error.strerror or error}"
             ) from error
-        except (ValueError, ExceptionGroup) as error:
-            # anyio lets what is no OSError out in a group, one for each address tried.
-            reason = next(_leaves(error))
-            if not isinstance(reason, ValueError):
-                raise
-            text = f"the host name of {address} is not a valid name: {reason}"
+        except ValueError as error:
+            text = f"the host name of {address} is not a valid name: {error}"
             raise ConnectionFailedError(text) from error
         except OSError as error:
             raise ConnectionFailedError(f"TCP connect to {address} failed: {_explain(error)}") from error
-        try:
-            self._set_options(stream.extra_attributes[SocketAttribute.raw_socket]())
-        except OSError as error:
-            await close_stream(stream)
-            raise ConnectionFailedError(
-                f"TCP connect to {address} failed: the connection broke at once ({error})"
-            ) from error
-        return stream
 
     def _set_options(self, raw: socket.socket) -> None:
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -125,9 +116,7 @@ class TcpConnector:
         if self._receive_buffer_bytes is not None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer_bytes)
 
-    async def _wrap_tls(
-        self, stream: SocketStream, context: ssl.SSLContext, host: str, port: int
-    ) -> TLSStream:
+    async def _wrap_tls(self, stream: TcpStream, context: ssl.SSLContext, host: str, port: int) -> TLSStream:
         address = format_address(host, port)
         try:
             # Kafka's brokers end a connection without the closing handshake of TLS.

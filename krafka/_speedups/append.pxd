@@ -13,6 +13,7 @@ cdef class TopicBuffer:
     cdef object partitioner
 
     cdef PartitionBuffer choose(self, const RecordView* view, object key, object partition)
+    cdef PartitionBuffer next_available(self)
 
 
 cdef class Appender:
@@ -22,9 +23,11 @@ cdef class Appender:
     cdef readonly Py_ssize_t buffer_memory
     cdef public Py_ssize_t available
     cdef public bint contended
+    cdef readonly int64_t appended_bytes
     cdef Py_ssize_t records_limit
     cdef double delivery_timeout
     cdef readonly object refusal
+    cdef bint refuses_granted
     cdef unsigned long owner_thread
     cdef int owner_process
     cdef object monotonic

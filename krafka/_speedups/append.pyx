@@ -13,10 +13,10 @@ from krafka._speedups.batch cimport PartitionBuffer, ProducerBatch
 from krafka._speedups.delivery cimport Delivery, SendResult, note_place
 from krafka._speedups.murmur2 cimport murmur2_of
 from krafka._speedups.record_batch cimport (
-    RecordBuffer,
     RecordFields,
     RecordView,
     record_body_size,
+    view_no_headers,
     view_plain,
     write_record,
 )
@@ -41,6 +41,8 @@ cdef extern from "clock.h":
 
 cdef Py_ssize_t BATCH_OVERHEAD = 61
 cdef object END = object()
+cdef object ListIterator = type(iter([]))
+cdef object TupleIterator = type(iter(()))
 
 
 cdef inline Delivery delivery_of_last(ProducerBatch batch, int64_t timestamp):
@@ -87,12 +89,16 @@ cdef class TopicBuffer:
         elif view.key.size >= 0:
             at = (murmur2_of(view.key.data, view.key.size) & 0x7FFFFFFF) % count
         else:
-            if self.cursor >= len(self.available):
-                self.cursor = 0
-            at = self.cursor
-            self.cursor += 1
-            return <PartitionBuffer>self.available[at]
+            return self.next_available()
         return <PartitionBuffer>partitions[at]
+
+    cdef PartitionBuffer next_available(self):
+        """The next partition in turn of those that have a leader."""
+        cdef Py_ssize_t at = self.cursor
+        if at >= len(self.available):
+            at = 0
+        self.cursor = at + 1
+        return <PartitionBuffer>self.available[at]
 
     def ask_partitioner(self, key, Py_ssize_t count):
         """Return the custom partitioner's choice; RecordValidationError if it raises or answers out of range."""
@@ -150,12 +156,14 @@ cdef class Appender:
     def admit(self):
         """Take records from now on, from this thread of this process."""
         self.refusal = None
+        self.refuses_granted = False
         self.owner_thread = get_ident()
         self.owner_process = os.getpid()
 
-    def refuse_with(self, error not None):
-        """Take no more records; an append raises `error`."""
+    def refuse_with(self, error not None, *, bint granted=False):
+        """Take no more records; an append raises `error`. Those that wait for memory are, unless `granted`."""
         self.refusal = error
+        self.refuses_granted = granted
 
     def check_caller(self):
         """Raise ProducerStateError in any thread or process but the one the producer was opened in."""
@@ -199,51 +207,71 @@ cdef class Appender:
         )
         return delivery_of_last(batch, placed_at), left
 
-    def append_many(self, SendResult result not None, topic, values, Py_ssize_t limit):
-        """Append up to `limit` values of an iterator to `topic`, noting each in `result`.
+    def append_many(self, SendResult result not None, topic, values, Py_ssize_t limit, Py_ssize_t limit_bytes):
+        """Append values of an iterator to `topic`, noting each in `result`: `limit` of them, or `limit_bytes` and a bit.
 
-        Returns (how many were taken, the value that was not or None, the reason why not or None): it has to wait, or
-        the producer takes nothing more. Fewer than `limit` with no reason means that the iterator is at its end. A
-        value that is not a valid record is noted as refused, and the rest go on.
+        Returns (whether the iterator is at its end, the value that was not taken or None, the reason why not or None):
+        it has to wait, or the producer takes nothing more. A value that is not a valid record is noted as refused, and
+        the rest go on.
         """
         cdef Py_ssize_t taken = 0
         cdef int64_t placed_at = 0
         cdef ProducerBatch batch
+        cdef TopicBuffer buffer = None
+        cdef PartitionBuffer partition
+        cdef RecordView view
+        # Values that are there already take the time of the first: there are no milliseconds between them.
+        cdef bint exists = self.wall_clock is None and (
+            type(values) is ListIterator or type(values) is TupleIterator
+        )
         cdef bint is_ours = False
+        cdef int64_t enough = self.appended_bytes + limit_bytes
+        view.key.data = NULL
+        view.key.size = -1
+        view_no_headers(&view)
         iterator = iter(values)
-        while taken < limit:
+        while taken < limit and self.appended_bytes < enough:
             # Outside of the loop over the values, because entering a try block costs as much as encoding a value.
             try:
-                while taken < limit:
+                while taken < limit and self.appended_bytes < enough:
                     is_ours = False
                     value = next(iterator, END)
                     if value is END:
-                        return taken, None, None
+                        return True, None, None
                     is_ours = True
-                    batch = self.place(topic, value, None, None, None, None, -1.0, NULL, &placed_at)
+                    if buffer is not None and self.refusal is None and view_plain(value, &view.value):
+                        # The topic was looked up and checked for the value before.
+                        if not exists:
+                            placed_at = krafka_wall_clock_ms() if self.wall_clock is None else self.wall_clock()
+                        if buffer.partitioner is None:
+                            partition = buffer.next_available()
+                        else:
+                            partition = buffer.choose(&view, None, None)
+                        batch = self.write(partition, &view, placed_at, -1.0, NULL)
+                        buffer.appended += 1
+                    else:
+                        batch = self.place(topic, value, None, None, None, None, -1.0, NULL, &placed_at)
+                        buffer = self.topics[topic]
                     note_place(result, batch, placed_at)
                     taken += 1
             except KafkaError as reason:
                 if not is_ours:
                     raise
                 if not isinstance(reason, RecordValidationError):
-                    return taken, value, reason
+                    return False, value, reason
                 result.refuse(reason)
                 taken += 1
-        return taken, None, None
+        return False, None, None
 
     cdef ProducerBatch place(
         self, object topic, object value, object key, object headers, object partition, object timestamp,
         double entered, Py_ssize_t* grant, int64_t* placed_at,
     ):
         cdef RecordView view
-        if self.refusal is not None and grant is NULL:
-            # A record with a grant was accepted for waiting before the producer began to close.
+        if self.refusal is not None and (grant is NULL or self.refuses_granted):
             raise for_raising(self.refusal)
         if headers is None and view_plain(value, &view.value) and view_plain(key, &view.key):
-            view.headers = NULL
-            view.header_count = 0
-            view.headers_size = 1
+            view_no_headers(&view)
             return self.place_view(&view, topic, value, key, headers, partition, timestamp, entered, grant, placed_at)
         return self.place_borrowed(topic, value, key, headers, partition, timestamp, entered, grant, placed_at)
 
@@ -320,14 +348,13 @@ cdef class Appender:
         self, PartitionBuffer partition, const RecordView* view, int64_t timestamp, double entered, Py_ssize_t* grant
     ):
         cdef ProducerBatch batch = partition.open_batch
-        cdef RecordBuffer records
         cdef Py_ssize_t body, needed
         if batch is not None:
-            records = batch.records
-            body = record_body_size(view, timestamp - records.base_timestamp, records.count)
-            needed = records.used + varint_size(body) + body
-            if needed <= records.capacity or self.grow(batch, needed):
-                write_record(records, view, timestamp, body)
+            body = record_body_size(view, timestamp - batch.records.base_timestamp, batch.records.count)
+            needed = batch.records.used + varint_size(body) + body
+            if needed <= batch.records.capacity or self.grow(batch, needed):
+                self.appended_bytes += body
+                write_record(batch.records, view, timestamp, body)
                 if entered >= 0 and entered + self.delivery_timeout < batch.deadline:
                     batch.deadline = entered + self.delivery_timeout
                     if self.on_hastened is not None:
@@ -344,6 +371,7 @@ cdef class Appender:
                 "raise it (and the topic's max.message.bytes) or make the record smaller"
             )
         batch = self.open_batch(partition, needed, entered, grant)
+        self.appended_bytes += body
         write_record(batch.records, view, timestamp, body)
         partition.open_batch = batch
         self.on_opened(batch)

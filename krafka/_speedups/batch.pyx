@@ -1,9 +1,10 @@
 """Batches of one partition's records on their way, what becomes of them, and the buffer they wait in."""
 
+cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t
 
-from krafka._speedups.record_batch cimport RecordBuffer, RecordCursor
+from krafka._speedups.record_batch cimport RecordBuffer, RecordCursor, stamped_header
 
 from bisect import bisect_right
 from collections import deque
@@ -40,6 +41,7 @@ cdef object metadata_of(str topic, int32_t partition, int64_t offset, int64_t ti
     return metadata
 
 
+@cython.final
 cdef class ProducerBatch:
     """Records of one partition on their way, and their outcome once it is known.
 
@@ -60,6 +62,13 @@ cdef class ProducerBatch:
         self.attempt_leader_epoch = -1
         self.base_offset = -1
         self.log_append_time = -1
+
+    def header(self, int attributes):
+        """Return the header for `body` with the numbers that the batch has now; `attributes` as in `batch_header`."""
+        return stamped_header(
+            self.body, self.records.count, self.records.base_timestamp, self.records.max_timestamp, attributes,
+            self.producer_id, self.producer_epoch, self.base_sequence,
+        )
 
     def complete(self, int64_t base_offset, int64_t log_append_time):
         """Every record is acknowledged; the first lies at `base_offset`, or somewhere unknown if that is -1."""

@@ -8,6 +8,8 @@ cdef class Delivery:
     cdef int32_t index
     cdef int64_t timestamp
 
+    cdef object outcome(self)
+
 
 cdef class SendResult:
     cdef uint32_t* places

@@ -2,12 +2,27 @@
 
 cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
 from krafka._speedups.batch cimport ProducerBatch
 
 from krafka._speedups.batch import for_raising
 from krafka.errors import ProducerStateError, SendManyError
+
+cdef extern from "Python.h":
+    ctypedef enum PySendResult:
+        PYGEN_RETURN
+        PYGEN_ERROR
+
+    ctypedef PySendResult (*sendfunc)(PyObject*, PyObject*, PyObject**) except PYGEN_ERROR
+
+    ctypedef struct PyAsyncMethods:
+        sendfunc am_send
+
+    ctypedef struct PyTypeObject:
+        PyAsyncMethods* tp_as_async
+    void Py_INCREF(PyObject*)
 
 cdef uint32_t REFUSED = 0xFFFFFFFF
 
@@ -24,8 +39,14 @@ cdef class Delivery:
     """
 
     def __await__(self):
-        while not self.batch.settled(self.index):
-            yield from self.batch.wait().__await__()
+        cdef KnownOutcome known
+        if self.batch.settled(self.index):
+            known = KnownOutcome.__new__(KnownOutcome)
+            known.delivery = self
+            return known
+        return _until_known(self)
+
+    cdef object outcome(self):
         return self.batch.outcome(self.index, self.timestamp)
 
     @property
@@ -58,6 +79,42 @@ cdef class Delivery:
     def __repr__(self):
         state = "pending" if not self.done else "failed" if self.exception is not None else "delivered"
         return f"<Delivery {self.topic}-{self.partition} {state}>"
+
+
+def _until_known(Delivery delivery not None):
+    while not delivery.batch.settled(delivery.index):
+        yield from delivery.batch.wait().__await__()
+    return delivery.outcome()
+
+
+@cython.no_gc
+@cython.freelist(8)
+@cython.final
+cdef class KnownOutcome:
+    """What the await of a delivery runs over when the outcome is known: nothing, and then the outcome."""
+
+    cdef Delivery delivery
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        raise StopIteration(self.delivery.outcome())
+
+
+cdef PySendResult _send_outcome(PyObject* known, PyObject* value, PyObject** result) except PYGEN_ERROR:
+    outcome = (<KnownOutcome>known).delivery.outcome()
+    Py_INCREF(<PyObject*>outcome)
+    result[0] = <PyObject*>outcome
+    return PYGEN_RETURN
+
+
+# An await takes a value from here without a StopIteration around it, which costs more than everything else about it.
+# Cython has no name for this slot of a type, which is CPython's since 3.10.
+(<PyTypeObject*>KnownOutcome).tp_as_async.am_send = _send_outcome
 
 
 @cython.final

@@ -1,5 +1,5 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int16_t, int32_t, int64_t
 from libc.string cimport memcpy
 
 from krafka._speedups.varint cimport varint_size, write_varint
@@ -64,6 +64,12 @@ cdef class RecordCursor:
     cdef readonly int32_t index
 
 
+cdef bytes stamped_header(
+    object body, int32_t count, int64_t base_timestamp, int64_t max_timestamp, int attributes, int64_t producer_id,
+    int16_t producer_epoch, int32_t base_sequence,
+)
+
+
 # Here, and not in the module, because the append path is to be compiled together with them.
 
 cdef inline bint view_plain(object source, Field* field) noexcept:
@@ -75,6 +81,12 @@ cdef inline bint view_plain(object source, Field* field) noexcept:
     field.data = NULL
     field.size = -1
     return source is None
+
+
+cdef inline void view_no_headers(RecordView* view) noexcept nogil:
+    view.headers = NULL
+    view.header_count = 0
+    view.headers_size = 1
 
 
 cdef inline Py_ssize_t record_body_size(

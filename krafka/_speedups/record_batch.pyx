@@ -136,6 +136,52 @@ cdef class RecordFields:
         return 0
 
 
+# The memory of large buffers is kept for the next ones: the system would take it back, and give it out again page by
+# page, each at the price of some records.
+cdef enum:
+    MOST_SPARES = 64
+    SMALLEST_SPARE = 16 * 1024
+    LARGEST_SPARE = 128 * 1024
+
+cdef struct Spare:
+    char* data
+    Py_ssize_t capacity
+
+cdef Spare[MOST_SPARES] spares
+cdef int spare_count = 0
+
+
+cdef char* take_memory(Py_ssize_t capacity) except NULL:
+    global spare_count
+    cdef char* data
+    cdef int at
+    for at in range(spare_count - 1, -1, -1):
+        if spares[at].capacity == capacity:
+            data = spares[at].data
+            spare_count -= 1
+            spares[at] = spares[spare_count]
+            return data
+    data = <char*>PyMem_Malloc(capacity)
+    if data is NULL:
+        raise MemoryError
+    return data
+
+
+cdef void give_memory(char* data, Py_ssize_t capacity) noexcept:
+    global spare_count
+    if not SMALLEST_SPARE <= capacity <= LARGEST_SPARE:
+        PyMem_Free(data)
+        return
+    if spare_count == MOST_SPARES:
+        # The oldest may be of a size that nobody asks for any more.
+        spare_count -= 1
+        PyMem_Free(spares[0].data)
+        spares[0] = spares[spare_count]
+    spares[spare_count].data = data
+    spares[spare_count].capacity = capacity
+    spare_count += 1
+
+
 cdef class RecordBuffer:
     """The encoded records of one batch, without the batch header; a read-only buffer to Python."""
 
@@ -151,7 +197,7 @@ cdef class RecordBuffer:
             self.reserve(capacity)
 
     def __dealloc__(self):
-        PyMem_Free(self.data)
+        give_memory(self.data, self.capacity)
 
     def __len__(self):
         return self.used
@@ -171,9 +217,12 @@ cdef class RecordBuffer:
             return 0
         if self.exports:
             raise BufferError("encoded records cannot grow while a view of them exists")
-        grown = <char*>PyMem_Realloc(self.data, capacity)
-        if grown is NULL:
-            raise MemoryError
+        if self.data is NULL:
+            grown = take_memory(capacity)
+        else:
+            grown = <char*>PyMem_Realloc(self.data, capacity)
+            if grown is NULL:
+                raise MemoryError
         self.data = grown
         self.capacity = capacity
         return 0
@@ -264,6 +313,15 @@ def batch_header(
     `attributes` holds the codec's id in bits 0-2 and 0x10 for a transactional batch. The base offset is 0 and the
     partition leader epoch -1, which the broker fills in; neither is under the CRC.
     """
+    return stamped_header(
+        body, count, base_timestamp, max_timestamp, attributes, producer_id, producer_epoch, base_sequence
+    )
+
+
+cdef bytes stamped_header(
+    object body, int32_t count, int64_t base_timestamp, int64_t max_timestamp, int attributes, int64_t producer_id,
+    int16_t producer_epoch, int32_t base_sequence,
+):
     cdef bytes header = PyBytes_FromStringAndSize(NULL, _HEADER_SIZE)
     cdef unsigned char* at = <unsigned char*>PyBytes_AS_STRING(header)
     cdef Py_ssize_t body_size = len(body)
@@ -280,7 +338,7 @@ def batch_header(
     store_int16(at + 51, producer_epoch)
     store_int32(at + 53, base_sequence)
     store_int32(at + 57, count)
-    cdef uint32_t checksum = crc32c_of(memoryview(header)[_CRC_START:], body)
+    cdef uint32_t checksum = crc32c_of(header[_CRC_START:], body)
     store_uint32(at + 17, checksum)
     return header
 

@@ -10,6 +10,11 @@ cdef inline uint64_t zigzag(int64_t value) noexcept nogil:
 cdef inline Py_ssize_t varint_size(int64_t value) noexcept nogil:
     cdef uint64_t rest = zigzag(value)
     cdef Py_ssize_t size = 1
+    # Nearly every number in a record is small.
+    if rest < 0x80:
+        return 1
+    if rest < 0x4000:
+        return 2
     while rest >= 0x80:
         size += 1
         rest >>= 7
@@ -18,6 +23,9 @@ cdef inline Py_ssize_t varint_size(int64_t value) noexcept nogil:
 
 cdef inline char* write_varint(char* at, int64_t value) noexcept nogil:
     cdef uint64_t rest = zigzag(value)
+    if rest < 0x80:
+        at[0] = <char>rest
+        return at + 1
     while rest >= 0x80:
         at[0] = <char>((rest & 0x7F) | 0x80)
         at += 1

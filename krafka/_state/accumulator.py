@@ -114,10 +114,11 @@ class RecordAccumulator:
     def _is_open(batch: ProducerBatch) -> bool:
         return batch.partition.open_batch is batch
 
-    def expedite(self, batches: Iterable[ProducerBatch]) -> None:
+    def expedite(self) -> None:
         """Let open batches go now, whatever is left of their linger: somebody waits for them or for their memory."""
-        for batch in batches:
-            if self._is_open(batch) and not batch.expedited:
+        while self._lingering:
+            batch = self._lingering.popleft()
+            if self._is_open(batch):
                 batch.expedited = True
                 self._mark_ready(batch.partition)
 

@@ -148,8 +148,8 @@ class RequestPipeline:
             )
         )
 
-    def take_chunk(self) -> tuple[bytes, int]:
-        """The bytes to write next, and how many requests they hold: written in part from here on."""
+    def take_chunk(self) -> tuple[list[Buffer], int, int]:
+        """What to write next, its bytes, and how many requests it is: written in part from here on."""
         parts: list[Buffer] = []
         size = count = 0
         while self._outbox and size < COALESCED_WRITE_BYTES:
@@ -159,7 +159,7 @@ class RequestPipeline:
             count += 1
             pending.parts = []
             (self._awaiting if pending.expects_response else self._unconfirmed).append(pending)
-        return b"".join(parts), count
+        return parts, size, count
 
     def pop_unconfirmed(self) -> PendingRequest | None:
         """The next request that is written and gets no response, None when there is none."""

@@ -129,6 +129,7 @@ async def test_without_a_response_the_outcome_comes_with_the_write() -> None:
     outcomes = Outcomes()
     async with connected() as (connection, peer):
         await connection.send(produce(acks=0), on_response=outcomes.of("silent"), expect_response=False)
+        await outcomes.wait_for("silent")
         assert outcomes.only("silent") is None
         assert connection.in_flight == 0
         await connection.send(METADATA, on_response=outcomes.of("answered"))

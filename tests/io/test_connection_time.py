@@ -117,6 +117,7 @@ async def test_a_stalled_write_that_expects_no_response_is_bounded_too() -> None
     async with connected(request_timeout=0.05) as (connection, peer):
         peer.stall_after(50)
         await connection.send(produce(acks=0), on_response=outcomes.of("a"), expect_response=False)
+        await outcomes.wait_for("a")
         assert not connection.is_usable
     error = outcomes.only("a")
     assert type(error) is RequestTimedOutError

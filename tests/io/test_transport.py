@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import anyio
 import pytest
 import trustme
-from anyio.abc import ByteStream, SocketAttribute, SocketStream
+from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSListener, TLSStream
 
+from krafka._io import transport
 from krafka._io.transport import TcpConnector, close_stream, format_address
 from krafka.errors import ConnectionFailedError
 
@@ -112,10 +113,10 @@ async def test_every_address_that_was_tried_is_named(monkeypatch: pytest.MonkeyP
         OSError(101, "Network is unreachable ('10.0.0.1', 9092)"),
     ]
 
-    async def all_fail(*args: object) -> SocketStream:
+    async def all_fail(*args: object) -> socket.socket:
         raise OSError("All connection attempts failed") from ExceptionGroup("attempts", refused)
 
-    monkeypatch.setattr(anyio, "connect_tcp", all_fail)
+    monkeypatch.setattr(transport, "dial", all_fail)
     with pytest.raises(ConnectionFailedError) as caught:
         await TcpConnector().connect("kafka", 9092)
     text = str(caught.value)
@@ -155,11 +156,11 @@ async def test_a_port_that_cannot_be_one(host: str, port: int) -> None:
 
 
 async def test_connect_times_out_naming_seconds_and_option(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def never(*args: object) -> SocketStream:
+    async def never(*args: object) -> socket.socket:
         await anyio.sleep_forever()
         raise AssertionError
 
-    monkeypatch.setattr(anyio, "connect_tcp", never)
+    monkeypatch.setattr(transport, "dial", never)
     with pytest.raises(
         ConnectionFailedError, match=r"TCP connect to 10\.0\.0\.1:9092 timed out after 0\.02 s"
     ):

@@ -114,7 +114,7 @@ class Wire:
     def api_version(self, _request: object) -> int:
         return 12
 
-    async def send(self, request: Any, **options: Any) -> None:
+    def post(self, request: Any, **options: Any) -> None:
         assert self.being_sent is not None
         self.under_way.append(Exchange(request, options["on_response"], self.being_sent))
 
@@ -162,7 +162,10 @@ class Waker:
         self._simulation = simulation
         self._node_id = node_id
 
-    def wake(self) -> None:
+    def hold(self) -> bool:
+        return False
+
+    def release(self) -> None:
         self._simulation.woken.add(self._node_id)
 
 

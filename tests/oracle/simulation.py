@@ -21,7 +21,7 @@ from krafka._wire.produce import (
     ProduceResponseTopic,
 )
 from krafka.config import ProducerConfig
-from krafka.errors import BufferFullError, NetworkError
+from krafka.errors import BufferFullError, KafkaError, NetworkError
 
 from .broker import PartitionLog, RefusedError
 from .parts import Exchange, Fault, Sent, SimulatedEngine, Waiter, Waker, Wire
@@ -166,12 +166,17 @@ class Simulation:
         except BufferFullError as full:
             memory.release(grant)
             if not memory.waiting:
-                self.accumulator.expedite(list(self.accumulator.incomplete))
+                self.accumulator.expedite()
 
             def wake() -> None:
                 waiter.granted = True
 
             waiter.ticket = memory.join(full.needed, wake)
+            return
+        except KafkaError:
+            assert self.engine.failure is not None
+            self.waiters.remove(waiter)
+            memory.release(grant)
             return
         self.waiters.remove(waiter)
         self._accepted(waiter.value, waiter.partition, delivery)
@@ -208,13 +213,8 @@ class Simulation:
                 batches,  # type: ignore[arg-type]
             )
             node.in_flight += 1
-            sending = wire.being_sent.send()
-            try:
-                sending.send(None)
-            except StopIteration:
-                requests += 1
-            else:
-                raise AssertionError("sending on this wire never waits")
+            wire.being_sent.send()
+            requests += 1
             self._check_wires()
         return requests
 

@@ -126,14 +126,14 @@ def strike(cluster: FakeCluster, condition: str, monkeypatch: pytest.MonkeyPatch
     if condition != UNWRITTEN:
         cluster.fail("Produce", **FAULTS[condition])
         return
-    send = Connection.send
+    post = Connection.post
 
-    async def send_too_late(self: Connection, request: Any, **options: Any) -> None:
-        monkeypatch.setattr(Connection, "send", send)
+    def post_too_late(self: Connection, request: Any, **options: Any) -> None:
+        monkeypatch.setattr(Connection, "post", post)
         self.close("the test says so")
-        await send(self, request, **options)
+        post(self, request, **options)
 
-    monkeypatch.setattr(Connection, "send", send_too_late)
+    monkeypatch.setattr(Connection, "post", post_too_late)
 
 
 def producer_goes_on(producer: Producer) -> bool:

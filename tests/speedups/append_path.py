@@ -8,6 +8,7 @@ from krafka._speedups.append import Appender, TopicBuffer
 from krafka._speedups.batch import PartitionBuffer, ProducerBatch
 
 TOPIC = "orders"
+ENDLESS = 2**62
 WALL_CLOCK = 1_700_000_000_000
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from append_path import TOPIC, WALL_CLOCK, AppendPath
+from append_path import ENDLESS, TOPIC, WALL_CLOCK, AppendPath
 from golden.judge import murmur2_vectors
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -343,6 +343,13 @@ class TestRefusals:
         assert left == 0
         assert not delivery.done
 
+    def test_a_record_with_a_grant_is_refused_when_all_is_over(self, path: AppendPath) -> None:
+        path.appender.refuse_with(ProducerClosedError("closed"), granted=True)
+        with pytest.raises(ProducerClosedError, match="closed"):
+            path.appender.append_granted(TOPIC, b"x", None, None, None, None, 90.0, 500)
+        path.appender.admit()
+        path.appender.append_granted(TOPIC, b"x", None, None, None, None, 90.0, 500)
+
 
 class TestMemory:
     def test_a_full_buffer_says_who_is_in_the_way(self) -> None:
@@ -561,23 +568,39 @@ def test_append_many_stops_at_what_has_to_wait() -> None:
     result = SendResult()
     values: list[Any] = [b"a", None, "text", bytes(500), bytes(900), bytes(901), b"z"]
     source = iter(values)
-    taken, waiting, reason = path.appender.append_many(result, TOPIC, source, 100)
+    ended, waiting, reason = path.appender.append_many(result, TOPIC, source, 100, ENDLESS)
+    assert not ended
     assert isinstance(reason, BufferFullError)
-    assert waiting is values[taken]
-    assert len(result) == taken
-    assert list(source) == values[taken + 1 :]
+    assert 2 < len(result) < 6
+    assert waiting is values[len(result)]
+    assert list(source) == values[len(result) + 1 :]
     assert [index for index, _ in result.failed] == [2]
 
 
 def test_append_many_takes_no_more_than_asked() -> None:
     path = AppendPath()
     source = iter([b"x"] * 10)
-    assert path.appender.append_many(SendResult(), TOPIC, source, 4) == (4, None, None)
-    assert path.appender.append_many(SendResult(), TOPIC, source, 100) == (6, None, None)
+    result = SendResult()
+    assert path.appender.append_many(result, TOPIC, source, 4, ENDLESS) == (False, None, None)
+    assert len(result) == 4
+    assert path.appender.append_many(result, TOPIC, source, 100, ENDLESS) == (True, None, None)
+    assert len(result) == 10
+
+
+def test_append_many_takes_no_more_bytes_than_asked_and_a_record() -> None:
+    path = AppendPath()
+    source = iter([bytes(100)] * 10)
+    result = SendResult()
+    before = path.appender.appended_bytes
+    assert path.appender.append_many(result, TOPIC, source, 100, 350) == (False, None, None)
+    assert len(result) == 4
+    assert 400 < path.appender.appended_bytes - before < 450
+    assert len(list(source)) == 6
 
 
 def test_append_many_hands_back_a_tombstone_that_has_to_wait() -> None:
     path = AppendPath()
-    taken, waiting, reason = path.appender.append_many(SendResult(), "unknown", iter([None, b"x"]), 10)
-    assert (taken, waiting) == (0, None)
+    result = SendResult()
+    ended, waiting, reason = path.appender.append_many(result, "unknown", iter([None, b"x"]), 10, ENDLESS)
+    assert (ended, waiting, len(result)) == (False, None, 0)
     assert isinstance(reason, MetadataNotReadyError)

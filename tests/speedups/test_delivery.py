@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from append_path import TOPIC, WALL_CLOCK, AppendPath
+from append_path import ENDLESS, TOPIC, WALL_CLOCK, AppendPath
 
 from krafka._speedups.batch import for_raising
 from krafka._speedups.delivery import SendResult
@@ -41,8 +41,9 @@ def path() -> AppendPath:
 
 
 def appended(result: SendResult, path: AppendPath, *values: Any) -> None:
-    taken, _, reason = path.appender.append_many(result, TOPIC, iter(values), len(values))
-    assert (taken, reason) == (len(values), None)
+    before = len(result)
+    _, _, reason = path.appender.append_many(result, TOPIC, iter(values), len(values), ENDLESS)
+    assert (len(result) - before, reason) == (len(values), None)
 
 
 @pytest.mark.anyio
@@ -292,7 +293,7 @@ class TestSendResult:
         )
         ticking.topics.update(path.appender.topics)
         result = SendResult()
-        ticking.append_many(result, TOPIC, iter([b"x"] * 100), 100)
+        ticking.append_many(result, TOPIC, iter([b"x"] * 100), 100, ENDLESS)
         for batch in path.take_all():
             batch.complete(0, -1)
         assert [metadata.timestamp for metadata in result] == [n // 3 for n in range(100)]
@@ -379,7 +380,9 @@ class TestNothingLeaks:
 
         def bulk() -> None:
             result = SendResult()
-            path.appender.append_many(result, TOPIC, iter([b"x", None, "bad", bytearray(b"y")] * 5), 100)
+            path.appender.append_many(
+                result, TOPIC, iter([b"x", None, "bad", bytearray(b"y")] * 5), 100, ENDLESS
+            )
 
         once: dict[str, Callable[[], object]] = {
             "plain": lambda: path.append(TOPIC, b"value", key=b"key"),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from append_path import TOPIC, WALL_CLOCK, AppendPath
+from append_path import ENDLESS, TOPIC, WALL_CLOCK, AppendPath
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle.record_batch import encode_records
@@ -240,7 +240,7 @@ class TestWaiting:
     async def test_a_bulk_result_waits_for_all_parts(self) -> None:
         path = AppendPath(batch_size=1 << 20)
         result = SendResult()
-        path.appender.append_many(result, TOPIC, iter([b"v" * 20] * 20), 20)
+        path.appender.append_many(result, TOPIC, iter([b"v" * 20] * 20), 20, ENDLESS)
         (batch,) = path.take_all()
         parts = batch.divide(len(batch.records) // 2)
         ended = False

@@ -154,11 +154,11 @@ class TestLinger:
         world = World(linger=10.0)
         world.append()
         (batch,) = world.accumulator.incomplete
-        world.accumulator.expedite([batch])
-        world.accumulator.expedite([batch])
+        world.accumulator.expedite()
+        world.accumulator.expedite()
         assert world.woken == [1]
         assert world.drain() == [batch]
-        world.accumulator.expedite([batch])
+        world.accumulator.expedite()
         assert world.woken == [1]
 
     def test_nothing_lingers_while_others_wait_for_memory(self) -> None:
@@ -455,14 +455,14 @@ class TestDivision:
     def started(self, records: int = 8, **options: Any) -> tuple[World, ProducerBatch]:
         world = World(idempotent=True, linger=1.0, **options)
         world.append()
-        world.accumulator.expedite(list(world.accumulator.incomplete))
+        world.accumulator.expedite()
         world.acknowledge(world.drain())
         for _ in range(records):
             world.append(size=100)
         return world, self.next(world)
 
     def next(self, world: World) -> ProducerBatch:
-        world.accumulator.expedite(list(world.accumulator.incomplete))
+        world.accumulator.expedite()
         (batch,) = world.drain()
         return batch
 

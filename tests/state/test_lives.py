@@ -151,7 +151,7 @@ def happen(world: Simulation, random: Random) -> None:
         (3, lambda: world.move_leader(partition, random.choice([1, 2, -1]))),
         (5, world.refresh),
         (5, world.give_identity),
-        (3, lambda: world.accumulator.expedite(list(world.accumulator.incomplete))),
+        (3, world.accumulator.expedite),
         (8, lambda: world.pass_time(random.choice([0.01, 0.2, 1.5, 40.0]))),
         (0.2, lambda: exchange(world, node_id, {partition: Fault(31)})),
     ]

@@ -94,7 +94,7 @@ class IdempotentProducer(RuleBasedStateMachine):
 
     @rule()
     def flush(self) -> None:
-        self.world.accumulator.expedite(list(self.world.accumulator.incomplete))
+        self.world.accumulator.expedite()
 
     def known(self) -> bool:
         return self.world.engine.knows_topic("orders")

@@ -1,0 +1,118 @@
+"""TCP streams on sockets of our own: what is written goes out in parts, without being joined first."""
+
+from __future__ import annotations
+
+import socket
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from anyio import wait_readable, wait_writable
+from anyio.abc import ByteStream, SocketAttribute
+from anyio.lowlevel import checkpoint_if_cancelled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from krafka._wire.schema import Buffer
+
+READ_SIZE = 64 * 1024
+MOST_PARTS = 512
+"""Half of what Linux takes in one call (IOV_MAX)."""
+
+
+class TcpStream(ByteStream):
+    """A connected socket as anyio's streams are, which can also be given a list of buffers to send.
+
+    anyio's own stream joins what it sends, waits a turn of the event loop after each send, and under asyncio copies
+    what it receives once more. One task may receive while another sends.
+    """
+
+    def __init__(self, connected: socket.socket) -> None:
+        """Take a connected, non-blocking socket."""
+        self._socket = connected
+        self._closed = False
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        """The socket, and its two addresses."""
+        return {
+            SocketAttribute.raw_socket: lambda: self._socket,
+            SocketAttribute.family: lambda: self._socket.family,
+            SocketAttribute.local_address: self._socket.getsockname,
+            SocketAttribute.remote_address: self._socket.getpeername,
+        }
+
+    async def receive(self, max_bytes: int = READ_SIZE) -> bytes:
+        """Return what has arrived, as soon as anything has."""
+        while True:
+            if self._closed:
+                raise anyio.ClosedResourceError
+            try:
+                await wait_readable(self._socket)
+                data = self._socket.recv(max_bytes)
+            except (BlockingIOError, InterruptedError):
+                continue
+            except OSError as error:
+                raise self._error() from error
+            if not data:
+                raise anyio.EndOfStream
+            return data
+
+    async def send(self, item: Buffer) -> None:
+        """Return when the system has taken all of it."""
+        await self.send_parts([item])
+
+    async def send_parts(self, parts: list[Buffer]) -> None:
+        """Send buffers one after the other; return when the system has taken all of them."""
+        await checkpoint_if_cancelled()
+        while parts := self.send_now(parts):
+            try:
+                await wait_writable(self._socket)
+            except OSError as error:
+                raise self._error() from error
+
+    def send_now(self, parts: list[Buffer]) -> list[Buffer]:
+        """Send what the system takes of these buffers without waiting; return what is left."""
+        if self._closed:
+            raise anyio.ClosedResourceError
+        try:
+            return _after(parts, self._send_some(parts))
+        except (BlockingIOError, InterruptedError):
+            return parts
+        except OSError as error:
+            raise self._error() from error
+
+    if hasattr(socket.socket, "sendmsg"):
+
+        def _send_some(self, parts: list[Buffer]) -> int:
+            return self._socket.sendmsg(parts if len(parts) <= MOST_PARTS else parts[:MOST_PARTS])
+
+    else:  # pragma: no cover - Windows
+
+        def _send_some(self, parts: list[Buffer]) -> int:
+            return self._socket.send(parts[0])
+
+    def _error(self) -> Exception:
+        return anyio.ClosedResourceError() if self._closed else anyio.BrokenResourceError()
+
+    async def send_eof(self) -> None:
+        """Tell the peer that nothing more will come."""
+        self._socket.shutdown(socket.SHUT_WR)
+
+    async def aclose(self) -> None:
+        """Close the socket; whoever waits for it gets a ClosedResourceError."""
+        if not self._closed:
+            self._closed = True
+            anyio.notify_closing(self._socket)
+            self._socket.close()
+        await checkpoint_if_cancelled()
+
+
+def _after(parts: list[Buffer], sent: int) -> list[Buffer]:
+    """What is left of the parts after so many bytes."""
+    for at, part in enumerate(parts):
+        if sent < len(part):
+            return [memoryview(part)[sent:], *islice(parts, at + 1, None)] if sent else parts[at:]
+        sent -= len(part)
+    return []
