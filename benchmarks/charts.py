@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ COLOURS = {
     "kafka-python": "#7d8590",
 }
 """Seen on light and on dark ground."""
+BEGIN, END = "<!-- charts -->", "<!-- end of the charts -->"
 DASHES = {"uvloop": "7 4", "trio": "2 3"}
 
 
@@ -91,7 +93,7 @@ CHARTS = (
         THROUGHPUT,
         (results.cpu_us,),
         ".3g",
-        (("value-1k", "none"), ("lz4", "lz4"), ("snappy", "snappy"), ("zstd", "zstd"), ("gzip", "gzip")),
+        (("value-1k", "no codec"), ("lz4", "lz4"), ("snappy", "snappy"), ("zstd", "zstd"), ("gzip", "gzip")),
     ),
     Chart(
         "cpu-by-partitions",
@@ -100,7 +102,12 @@ CHARTS = (
         THROUGHPUT,
         (results.cpu_us,),
         ".3g",
-        (("partitions-1", "1"), ("base", "6"), ("partitions-100", "100"), ("partitions-1000", "1,000")),
+        (
+            ("partitions-1", "1 partition"),
+            ("base", "6 partitions"),
+            ("partitions-100", "100 partitions"),
+            ("partitions-1000", "1,000 partitions"),
+        ),
     ),
     Chart(
         "cpu-by-linger",
@@ -109,7 +116,7 @@ CHARTS = (
         THROUGHPUT,
         (results.cpu_us,),
         ".3g",
-        (("linger-0", "0"), ("base", "5 ms"), ("linger-50", "50 ms")),
+        (("linger-0", "linger 0"), ("base", "linger 5 ms"), ("linger-50", "linger 50 ms")),
     ),
     Chart(
         "cpu-with",
@@ -206,6 +213,20 @@ def _memory(runs: Sequence[Run]) -> list[svg.Curve]:
     ]
 
 
+def put_into(page: Path, pictures: Sequence[Path]) -> None:
+    """Have a page show these pictures, and no others, where its two comments are. Raises `ValueError` without them."""
+    text = page.read_text()
+    before, found, rest = text.partition(BEGIN)
+    _, found_end, after = rest.partition(END)
+    if not (found and found_end):
+        raise ValueError(f"{page} has no lines {BEGIN} and {END} to put the charts between")
+    # In the page itself rather than beside it: an image by itself would not know the page's colours.
+    shown = "".join(
+        f"```{{raw}} html\n:file: {os.path.relpath(path, page.parent)}\n```\n\n" for path in pictures
+    )
+    page.write_text(f"{before}{BEGIN}\n\n{shown}{END}{after}")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draw the charts of a kept file into a folder."""
     parser = argparse.ArgumentParser(
@@ -213,13 +234,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("file", type=Path, help="what `python -m benchmarks --json FILE` wrote")
     parser.add_argument("--into", type=Path, required=True, metavar="FOLDER", help="where the SVG files go")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="a page of documentation to show them in")
     options = parser.parse_args(arguments)
     runs = [results.Run.from_json(run) for run in json.loads(options.file.read_text())["runs"]]
     options.into.mkdir(parents=True, exist_ok=True)
-    for name, picture in draw(runs).items():
-        path = options.into / f"{name}.svg"
+    paths = {options.into / f"{name}.svg": picture for name, picture in draw(runs).items()}
+    for path, picture in paths.items():
         path.write_text(picture)
         print(path)
+    if options.page is not None:
+        put_into(options.page, list(paths))
     return 0
 
 

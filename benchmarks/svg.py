@@ -106,6 +106,8 @@ def curves(title: str, axis: str, lines: Sequence[Curve]) -> str:
         drawn.append(
             f'<polyline points="{points}" fill="none" stroke="{line.colour}" stroke-width="2"{dashes}/>'
         )
+        end_x, end_y = points.rpartition(" ")[2].split(",")
+        drawn.append(f'<circle cx="{end_x}" cy="{end_y}" r="3" fill="{line.colour}"/>')
         drawn.append(_text(right + 8, place + 4, line.label, colour=line.colour))
     return _document(title, bottom + LINE + MARGIN, drawn)
 

@@ -295,6 +295,28 @@ def test_the_program_draws_a_kept_file(tmp_path: Path, capsys: pytest.CaptureFix
     assert len(capsys.readouterr().out.splitlines()) == len(written)
 
 
+def test_a_page_shows_what_was_drawn_last(tmp_path: Path) -> None:
+    from benchmarks import charts
+
+    page = tmp_path / "page.md"
+    page.write_text(f"Before.\n\n{charts.BEGIN}\n{charts.END}\n\nAfter.\n")
+    charts.put_into(page, [tmp_path / "charts" / "old.svg"])
+    charts.put_into(page, [tmp_path / "charts" / "cpu.svg", tmp_path / "charts" / "rate.svg"])
+    assert re.findall(r":file: (.*)", page.read_text()) == ["charts/cpu.svg", "charts/rate.svg"]
+    assert page.read_text().startswith("Before.\n\n")
+    assert page.read_text().endswith("\n\nAfter.\n")
+    page.write_text("No place for charts.")
+    with pytest.raises(ValueError, match="has no lines <!-- charts -->"):
+        charts.put_into(page, [])
+
+
+def test_the_documentation_has_a_place_for_charts() -> None:
+    from benchmarks import charts
+
+    text = (ROOT / "docs" / "performance.md").read_text()
+    assert text.index(charts.BEGIN) < text.index(charts.END)
+
+
 def test_the_program_holds_a_kept_file_to_the_budgets(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
