@@ -166,7 +166,6 @@ def _run(options: argparse.Namespace, chosen: Chosen) -> list[results.Run]:
 
 
 def _run_on(kafka: Brokers, options: argparse.Namespace, chosen: Chosen) -> list[results.Run]:
-    # Gone before the brokers are, as librdkafka would complain.
     runner = Runner(kafka, 1 if options.quick else options.rounds, _tell)
     runner.warm_up(0 if options.quick else options.broker_warmup)
     return [run for scenario, rows in chosen for run in runner.run_all(scenario, rows)]

@@ -52,7 +52,11 @@ class Topics:
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
-        self._admin = AdminClient({"bootstrap.servers": bootstrap})
+        self._admin = self._connected()
+
+    def _connected(self) -> AdminClient:
+        # What fails raises; the rest of what librdkafka would log is that brokers end before it does.
+        return AdminClient({"bootstrap.servers": self._bootstrap, "log_level": 0})
 
     @contextmanager
     def fresh(
@@ -86,7 +90,7 @@ class Topics:
                 return
             time.sleep(POLL_INTERVAL)
             # librdkafka may keep "no leaders" as its answer for a topic it asked about too early.
-            self._admin = AdminClient({"bootstrap.servers": self._bootstrap})
+            self._admin = self._connected()
 
     def records_in(self, names: Sequence[str], partitions: int) -> int:
         """How many records topics hold that were new: their end offsets added up."""

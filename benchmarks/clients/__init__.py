@@ -32,7 +32,7 @@ def _teach_malloc() -> None:
     """Have glibc take blocks such as asyncio's 256 KiB receive buffer from the heap, in every client alike.
 
     It maps such a block anew for each answer until a larger mapped one was freed once: three system calls and a page
-    fault, a third of the CPU of a small program's round trip. Any program of some size has done that long ago.
+    fault, a quarter of the CPU of a small program's round trip. Any program of some size has done that long ago.
     """
     block = bytearray(LARGE_BLOCK)
     del block
