@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from krafka import errors
+from krafka._speedups.record_metadata import RecordMetadata
 from krafka._version import __version__
 from krafka.compression import Compression
 from krafka.config import Acks, ProducerConfig
 from krafka.errors import *  # noqa: F403 - its __all__ is part of this one
 from krafka.partitioners import DefaultPartitioner, Partitioner
 from krafka.producer import Delivery, Producer, SendResult
-from krafka.records import PartitionInfo, ProducerRecord, RecordMetadata, TopicPartition
+from krafka.records import PartitionInfo, ProducerRecord, TopicPartition
 
 __all__ = [
     "Acks",

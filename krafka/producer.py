@@ -26,7 +26,7 @@ from krafka.errors import (
     ProducerCrashedError,
     ProducerStateError,
 )
-from krafka.records import PartitionInfo, ProducerRecord, RecordMetadata
+from krafka.records import PartitionInfo, ProducerRecord
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Iterable
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from krafka._io.transport import Connector
+    from krafka._speedups.record_metadata import RecordMetadata
     from krafka.config import BootstrapServers, ProducerOptions
     from krafka.records import BytesLike, Headers
 

@@ -43,20 +43,6 @@ class PartitionInfo(NamedTuple):
     leader: int | None
 
 
-class RecordMetadata(NamedTuple):
-    """Where an acknowledged record lies.
-
-    `offset` is -1 where no broker told one: with `acks="none"`, and for a record a broker had
-    already. `timestamp` is the record's own in epoch milliseconds, or the broker's for a topic with
-    `message.timestamp.type=LogAppendTime`.
-    """
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-
-
 @dataclass(slots=True)
 class ProducerRecord:
     """A record to send.

@@ -1,10 +1,10 @@
 """Batches of one partition's records on their way, what becomes of them, and the buffer they wait in."""
 
 cimport cython
-from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t
 
 from krafka._speedups.record_batch cimport RecordBuffer, RecordCursor, stamped_header
+from krafka._speedups.record_metadata cimport metadata_of
 
 from bisect import bisect_right
 from collections import deque
@@ -12,33 +12,11 @@ from copy import copy
 
 from anyio import Event
 
-from krafka.records import RecordMetadata
 
 cdef extern from "Python.h":
     const Py_ssize_t PY_SSIZE_T_MAX
 
-    ctypedef struct PyTypeObject:
-        PyObject* (*tp_alloc)(PyTypeObject*, Py_ssize_t) except NULL
-    void PyTuple_SET_ITEM(PyObject*, Py_ssize_t, PyObject*)
-    void Py_INCREF(PyObject*)
-    void Py_DECREF(PyObject*)
-    PyObject* PyLong_FromLongLong(long long) except NULL
-
 cdef Py_ssize_t SMALLEST_BUFFER = 1024
-cdef PyTypeObject* METADATA_TYPE = <PyTypeObject*>RecordMetadata
-
-
-cdef object metadata_of(str topic, int32_t partition, int64_t offset, int64_t timestamp):
-    """A RecordMetadata, filled in as C fills a tuple: its own constructor takes three times as long."""
-    cdef PyObject* made = METADATA_TYPE.tp_alloc(METADATA_TYPE, 4)
-    metadata = <object>made
-    Py_DECREF(made)
-    Py_INCREF(<PyObject*>topic)
-    PyTuple_SET_ITEM(made, 0, <PyObject*>topic)
-    PyTuple_SET_ITEM(made, 1, PyLong_FromLongLong(partition))
-    PyTuple_SET_ITEM(made, 2, PyLong_FromLongLong(offset))
-    PyTuple_SET_ITEM(made, 3, PyLong_FromLongLong(timestamp))
-    return metadata
 
 
 @cython.final

@@ -1,8 +1,8 @@
 from collections.abc import Generator, Sequence
 from typing import Any, final, overload
 
+from krafka._speedups.record_metadata import RecordMetadata
 from krafka.errors import KafkaError
-from krafka.records import RecordMetadata
 
 @final
 class Delivery:

@@ -15,6 +15,7 @@ from append_path import ENDLESS, TOPIC, WALL_CLOCK, AppendPath
 
 from krafka._speedups.batch import for_raising
 from krafka._speedups.delivery import SendResult
+from krafka._speedups.record_metadata import RecordMetadata
 from krafka.errors import (
     BufferFullError,
     DeliveryTimeoutError,
@@ -27,7 +28,6 @@ from krafka.errors import (
     SendManyError,
     UnknownKafkaError,
 )
-from krafka.records import RecordMetadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from copy import copy
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -9,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from krafka import RecordMetadata
 from krafka.errors import RecordValidationError
 from krafka.records import (
     MAX_TIMESTAMP,
     ProducerRecord,
-    RecordMetadata,
     TopicPartition,
     explain_invalid,
     header_items,
@@ -151,6 +153,25 @@ def test_a_record_keeps_null_and_empty_apart_and_can_be_changed() -> None:
         record.colour = 1  # type: ignore[attr-defined]
 
 
+def test_metadata_is_as_the_tuple_of_its_fields() -> None:
+    metadata = RecordMetadata("orders", 3, 2**40, 5)
+    assert metadata == ("orders", 3, 2**40, 5) == metadata
+    assert metadata == RecordMetadata(topic="orders", partition=3, offset=2**40, timestamp=5)
+    assert hash(metadata) == hash(("orders", 3, 2**40, 5))
+    assert metadata != RecordMetadata("orders", 3, 2**40, 6)
+    assert metadata != "orders"
+    topic, partition, offset, timestamp = metadata
+    assert (topic, partition, offset, timestamp) == metadata
+    assert pickle.loads(pickle.dumps(metadata)) == metadata == copy(metadata)
+    assert repr(metadata) == f"RecordMetadata(topic='orders', partition=3, offset={2**40}, timestamp=5)"
+    match metadata:
+        case RecordMetadata(_, where, offset=at):
+            assert (where, at) == (3, 2**40)
+        case _:
+            raise AssertionError(metadata)
+    with pytest.raises(AttributeError):
+        metadata.offset = 1  # type: ignore[misc]
+
+
 def test_results_are_plain_tuples() -> None:
-    assert RecordMetadata("orders", 3, 7, 5) == ("orders", 3, 7, 5)
     assert TopicPartition(topic="orders", partition=3) == ("orders", 3)
