@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from itertools import chain, zip_longest
@@ -22,24 +23,29 @@ async def dial(host: str, port: int, prepare: Callable[[socket.socket], object])
     """Return a non-blocking socket connected to `host`; `prepare` is called with each socket before it connects.
 
     Raises `socket.gaierror` or ValueError for the name, or the OSError of the only address, or one whose cause is an
-    ExceptionGroup with that of each address.
+    ExceptionGroup with that of each address; and what `prepare` raises, if that is no OSError.
     """
     connected: socket.socket | None = None
     failures: list[OSError] = []
+    bug: Exception | None = None
 
     async def attempt(address: Address, failed: anyio.Event) -> None:
-        nonlocal connected
+        nonlocal connected, bug
         try:
             opened = await _connect(address, prepare)
         except OSError as error:
             failures.append(error)
             failed.set()
-            return
-        if connected is None:
-            connected = opened
+        except Exception as error:
+            # Raised after the task group, which would wrap it.
+            bug = error
             attempts.cancel_scope.cancel()
         else:
-            opened.close()
+            if connected is None:
+                connected = opened
+                attempts.cancel_scope.cancel()
+            else:
+                opened.close()
 
     addresses = await _resolve(host, port)
     try:
@@ -55,6 +61,8 @@ async def dial(host: str, port: int, prepare: Callable[[socket.socket], object])
         raise
     if connected is not None:
         return connected
+    if bug is not None:
+        raise bug
     if len(failures) == 1:
         raise failures[0]
     raise OSError(f"none of {len(failures)} addresses could be connected to") from ExceptionGroup(
@@ -73,12 +81,16 @@ async def _resolve(host: str, port: int) -> list[Address]:
     by_family: dict[int, list[Address]] = {}
     for family, kind, protocol, _, address in found:
         by_family.setdefault(family, []).append((family, kind, protocol, address))
+    if not by_family:
+        # A Python without IPv6, where the name has addresses of that kind alone.
+        raise socket.gaierror(socket.EAI_NONAME, "it has no address that can be used here")
     return [each for each in chain.from_iterable(zip_longest(*by_family.values())) if each is not None]
 
 
 async def _connect(address: Address, prepare: Callable[[socket.socket], object]) -> socket.socket:
-    opened = socket.socket(*address[:3])
+    opened: socket.socket | None = None
     try:
+        opened = socket.socket(*address[:3])
         opened.setblocking(False)
         prepare(opened)
         try:
@@ -86,15 +98,20 @@ async def _connect(address: Address, prepare: Callable[[socket.socket], object])
         except (BlockingIOError, InterruptedError):
             await anyio.wait_writable(opened)
         _check(opened)
-    except OSError as error:
-        opened.close()
-        raise OSError(error.errno, f"{error.strerror} ({address[3][0]} port {address[3][1]})") from error
-    except BaseException:
-        opened.close()
+    except BaseException as error:
+        if opened is not None:
+            opened.close()
+        if isinstance(error, OSError):
+            where = f"{address[3][0]} port {address[3][1]}"
+            raise OSError(error.errno, f"{error.strerror or error} ({where})") from error
         raise
     return opened
 
 
 def _check(opened: socket.socket) -> None:
-    if code := opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+    code = opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if not code and opened.getsockname() == opened.getpeername():
+        # Where nothing listens on a port that is given to clients, a client may get it, and so meet itself.
+        code = errno.ECONNREFUSED
+    if code:
         raise OSError(code, os.strerror(code))

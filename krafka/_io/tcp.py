@@ -7,8 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import anyio
-from anyio import wait_readable, wait_writable
-from anyio.abc import ByteStream, SocketAttribute
+import anyio.abc
 from anyio.lowlevel import checkpoint_if_cancelled
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ MOST_PARTS = 512
 """Half of what Linux takes in one call (IOV_MAX)."""
 
 
-class TcpStream(ByteStream):
+class TcpStream(anyio.abc.ByteStream):
     """A connected socket as anyio's streams are, which can also be given a list of buffers to send.
 
     anyio's own stream joins what it sends, waits a turn of the event loop after each send, and under asyncio copies
@@ -35,12 +34,15 @@ class TcpStream(ByteStream):
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
-        """The socket, and its two addresses."""
+        """The socket, and the addresses and ports of its two ends."""
+        attribute = anyio.abc.SocketAttribute
         return {
-            SocketAttribute.raw_socket: lambda: self._socket,
-            SocketAttribute.family: lambda: self._socket.family,
-            SocketAttribute.local_address: self._socket.getsockname,
-            SocketAttribute.remote_address: self._socket.getpeername,
+            attribute.raw_socket: lambda: self._socket,
+            attribute.family: lambda: self._socket.family,
+            attribute.local_address: self._socket.getsockname,
+            attribute.local_port: lambda: self._socket.getsockname()[1],
+            attribute.remote_address: self._socket.getpeername,
+            attribute.remote_port: lambda: self._socket.getpeername()[1],
         }
 
     async def receive(self, max_bytes: int = READ_SIZE) -> bytes:
@@ -49,7 +51,7 @@ class TcpStream(ByteStream):
             if self._closed:
                 raise anyio.ClosedResourceError
             try:
-                await wait_readable(self._socket)
+                await anyio.wait_readable(self._socket)
                 data = self._socket.recv(max_bytes)
             except (BlockingIOError, InterruptedError):
                 continue
@@ -68,14 +70,12 @@ class TcpStream(ByteStream):
         await checkpoint_if_cancelled()
         while parts := self.send_now(parts):
             try:
-                await wait_writable(self._socket)
+                await anyio.wait_writable(self._socket)
             except OSError as error:
                 raise self._error() from error
 
     def send_now(self, parts: list[Buffer]) -> list[Buffer]:
         """Send what the system takes of these buffers without waiting; return what is left."""
-        if self._closed:
-            raise anyio.ClosedResourceError
         try:
             return _after(parts, self._send_some(parts))
         except (BlockingIOError, InterruptedError):
@@ -98,7 +98,11 @@ class TcpStream(ByteStream):
 
     async def send_eof(self) -> None:
         """Tell the peer that nothing more will come."""
-        self._socket.shutdown(socket.SHUT_WR)
+        await checkpoint_if_cancelled()
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            raise self._error() from error
 
     async def aclose(self) -> None:
         """Close the socket; whoever waits for it gets a ClosedResourceError."""
