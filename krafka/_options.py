@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-import ssl
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from krafka.compression import Compression, check_level, load_codec
 from krafka.errors import ConfigError
 from krafka.partitioners import DefaultPartitioner, Partitioner
+
+if TYPE_CHECKING:
+    import ssl
 
 Address: TypeAlias = tuple[str, int]
 """Host (a name or an IP address, without brackets) and port of a broker."""
@@ -155,6 +157,8 @@ def _left_to_relations(_option: Option, value: Any) -> Any:
 def _tls(option: Option, value: Any) -> bool | ssl.SSLContext:
     if isinstance(value, bool):
         return value
+    import ssl  # noqa: PLC0415 - costs as much to import as half of krafka, and most producers do without
+
     if not isinstance(value, ssl.SSLContext):
         raise option.error("must be False, True or an ssl.SSLContext", value)
     if value.protocol is ssl.PROTOCOL_TLS_SERVER:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import math
 import os
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, cast
 
 from krafka._options import KIB, OPTIONS, Option
@@ -114,13 +112,10 @@ def options_from_properties(source: PropertySource) -> Found:
             f"properties must be a mapping or the path of a .properties file, got {source!r} "
             f"({type(source).__name__})"
         )
-    path = Path(source)
-    return _translated(
-        [
-            _Property(name, value, f"{name} in {path}")
-            for name, value in parse_properties(_decoded(path.read_bytes())).items()
-        ]
-    )
+    path = os.fspath(source)
+    with open(path, "rb") as file:
+        properties = parse_properties(_decoded(file.read()))
+    return _translated([_Property(name, value, f"{name} in {path}") for name, value in properties.items()])
 
 
 def options_from_environment(prefix: str, environ: Mapping[str, str] | None) -> Found:
@@ -202,6 +197,8 @@ def _no_such_property(entry: _Property) -> str:
             reason = prefix_reason
     if reason is not None:
         return f"{entry.label} cannot be used: {reason}"
+    import difflib  # noqa: PLC0415 - needed for no other error
+
     near = difflib.get_close_matches(entry.name, [*_OPTION_BY_PROPERTY, *_LEVEL_OF_CODEC], n=1)
     hint = f"; the nearest known one is {near[0]}" if near else ", and none known is near to it"
     return f"{entry.label} is an unknown property{hint}"

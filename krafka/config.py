@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack
 
@@ -228,5 +227,7 @@ def _unknown_option(name: str) -> str:
     if same is not None:
         unit = OPTIONS[same].unit
         return f"{text}; it is called {same!r} here{f', in {unit}' if unit else ''}"
+    import difflib  # noqa: PLC0415 - needed for no other error
+
     near = difflib.get_close_matches(name, OPTIONS, n=1)
     return f"{text}; did you mean {near[0]!r}?" if near else text

@@ -249,7 +249,7 @@ def class_text(text: StructText) -> str:
     elif text.schema:
         schema = ["    SCHEMA: ClassVar[tuple[Field, ...]] = (", *text.schema, "    )"]
     lines = [
-        "@dataclass(slots=True, kw_only=True)",
+        "@dataclass(slots=True, kw_only=True, eq=False, repr=False)",
         f"class {text.name}({text.base}):",
         f'    """{text.doc}"""',
         "",
@@ -320,17 +320,14 @@ def import_order(name: str) -> tuple[bool, str]:
 
 
 def catalogue_text(rows: list[tuple[str, Versions, int]], kafka_version: str) -> str:
-    imports = [f"from .{snake_case(name)} import {name}Request, {name}Response" for name, _, _ in rows]
     entries = "\n".join(
-        call_text(4, "Api", [str(key), f'"{name}"', f"{name}Request", f"{name}Response", *map(str, versions)])
+        call_text(4, "Api", [str(key), f'"{name}"', f'"{snake_case(name)}"', *map(str, versions)])
         for name, versions, key in sorted(rows, key=lambda row: row[2])
     )
-    lines = sorted([*imports, "from .schema import Api"], key=lambda line: line.split()[1])
     return (
         file_head("Every API this client knows, by key.", kafka_version)
-        + "\n"
-        + "\n".join(lines)
-        + '\n\n__all__ = ["APIS"]\n\n'
+        + "\nfrom .schema import Api\n"
+        + '\n__all__ = ["APIS"]\n\n'
         + f"APIS: tuple[Api, ...] = (\n{entries}\n)\n"
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import ssl
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
@@ -13,7 +12,7 @@ import anyio
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from krafka._io.handshake import StreamExchange, negotiate_versions
-from krafka._io.transport import close_stream, explain_tls_error, format_address
+from krafka._io.transport import close_stream, format_address, tls_reason
 from krafka._io.writer import STREAM_ERRORS, RequestWriter
 from krafka._state.framing import FrameReader
 from krafka._state.pipeline import PendingRequest, RequestPipeline, throttle_seconds
@@ -443,8 +442,8 @@ class Connection:
         self._shut(reason, logging.WARNING if in_flight else logging.INFO)
 
     def _shut_broken(self, doing: str, error: Exception) -> None:
-        if isinstance(error, ssl.SSLError):
-            said = f"TLS: {explain_tls_error(error, self.address[0])}"
+        if tls := tls_reason(error, self.address[0]):
+            said = f"TLS: {tls}"
         else:
             said = str(error.__cause__ or error) or type(error).__name__
         reason = NetworkError(f"the connection to {self.peer} broke in {doing} it: {said}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import ssl
 from random import Random
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -99,8 +98,13 @@ class Engine:
     def _make_pool(self, connector: Connector | None) -> BrokerPool:
         config = self.config
         if connector is None:
+            tls = config.tls or None
+            if tls is True:
+                from ssl import create_default_context  # noqa: PLC0415 - costs as much to import as half of krafka
+
+                tls = create_default_context()
             connector = TcpConnector(
-                tls=ssl.create_default_context() if config.tls is True else config.tls or None,
+                tls=tls,
                 connect_timeout=config.connect_timeout,
                 send_buffer_bytes=config.send_buffer_bytes,
                 receive_buffer_bytes=config.receive_buffer_bytes,

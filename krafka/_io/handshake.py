@@ -6,14 +6,13 @@ The steps see only `Exchange`, one request and its raw answer at a time, so that
 
 from __future__ import annotations
 
-import ssl
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 
-from krafka._io.transport import explain_tls_error
+from krafka._io.transport import tls_reason
 from krafka._state.framing import CORRELATION_ID_BYTES
 from krafka._wire.api import APIS_BY_KEY, negotiate
 from krafka._wire.api_versions import ApiVersionsRequest, ApiVersionsResponse
@@ -126,10 +125,9 @@ class StreamExchange:
                 self._answers.extend(self._frames.feed(received))
         except anyio.EndOfStream as error:
             raise self._closed_early(name) from error
-        except ssl.SSLError as error:
-            reason = explain_tls_error(error, self._host)
-            raise ConnectionFailedError(f"TLS with {self.peer} failed: {reason}") from error
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as error:
+            if tls := tls_reason(error, self._host):
+                raise ConnectionFailedError(f"TLS with {self.peer} failed: {tls}") from error
             reason = str(error.__cause__ or error) or type(error).__name__
             raise ConnectionFailedError(
                 f"the connection to {self.peer} broke before {name} was answered: {reason}; "

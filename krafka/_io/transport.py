@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
-import math
 import socket
-import ssl
 import sys
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
-from anyio.streams.tls import TLSStream
 
 from krafka._io.dialing import dial
 from krafka._io.tcp import TcpStream
 from krafka.errors import ConnectionFailedError
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
 
     from anyio.abc import ByteStream
@@ -40,6 +37,17 @@ async def close_stream(stream: ByteStream) -> None:
         await stream.aclose()
     if scope.cancelled_caught:
         await anyio.aclose_forcefully(stream)
+
+
+def tls_reason(error: Exception, host: str) -> str | None:
+    """What went wrong in TLS with `host`; None if the error is of another kind."""
+    if not isinstance(error, OSError):
+        return None
+    import ssl  # noqa: PLC0415 - costs as much to import as half of krafka
+
+    from krafka._io.tls import explain_tls_error  # noqa: PLC0415 - the same
+
+    return explain_tls_error(error, host) if isinstance(error, ssl.SSLError) else None
 
 
 class Connector(Protocol):
@@ -81,7 +89,7 @@ class TcpConnector:
             if self._tls is None:
                 return stream
             step = "TLS handshake with"
-            return await self._wrap_tls(stream, self._tls, host, port)
+            return await self._wrap_tls(stream, self._tls, host, address)
         reason = TimeoutError(f"no answer within {self._connect_timeout:g} s")
         raise ConnectionFailedError(
             f"{step} {address} timed out after {self._connect_timeout:g} s (connect_timeout); "
@@ -105,6 +113,17 @@ class TcpConnector:
         except OSError as error:
             raise ConnectionFailedError(f"TCP connect to {address} failed: {_explain(error)}") from error
 
+    async def _wrap_tls(
+        self, stream: TcpStream, context: ssl.SSLContext, host: str, address: str
+    ) -> ByteStream:
+        from krafka._io.tls import wrap_tls  # noqa: PLC0415 - most producers do without
+
+        try:
+            return await wrap_tls(stream, context, host, address)
+        except BaseException:
+            await close_stream(stream)
+            raise
+
     def _set_options(self, raw: socket.socket) -> None:
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -116,38 +135,12 @@ class TcpConnector:
         if self._receive_buffer_bytes is not None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer_bytes)
 
-    async def _wrap_tls(self, stream: TcpStream, context: ssl.SSLContext, host: str, port: int) -> TLSStream:
-        address = format_address(host, port)
-        try:
-            # Kafka's brokers end a connection without the closing handshake of TLS.
-            return await TLSStream.wrap(
-                stream, server_side=False, hostname=host, ssl_context=context, standard_compatible=False
-            )
-        except ssl.SSLError as error:
-            await close_stream(stream)
-            raise ConnectionFailedError(
-                f"TLS handshake with {address} failed: {explain_tls_error(error, host)}"
-            ) from error
-        except (anyio.EndOfStream, anyio.BrokenResourceError, OSError) as error:
-            await close_stream(stream)
-            raise ConnectionFailedError(
-                f"TLS handshake with {address} failed: the peer closed the connection in the middle of it; "
-                "the port may not speak TLS (is it a PLAINTEXT listener?), or it wants a client certificate"
-            ) from error
-        except ValueError as error:
-            await close_stream(stream)
-            raise ConnectionFailedError(f"TLS handshake with {address} failed: {error}") from error
-        except BaseException:
-            await close_stream(stream)
-            raise
-
 
 def _is_ip_address(host: str) -> bool:
     try:
-        ipaddress.ip_address(host)
-    except ValueError:
+        return bool(socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST))
+    except (socket.gaierror, ValueError):
         return False
-    return True
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
@@ -181,44 +174,3 @@ def _explain_one(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return f"{text} (no answer: the host may be down, or a firewall drops the packets)"
     return text
-
-
-_VERIFY_CODE_EXPIRED = 10
-_VERIFY_CODE_SELF_SIGNED = frozenset((18, 19))
-_VERIFY_CODE_UNKNOWN_ISSUER = frozenset((2, 20, 21))
-_VERIFY_CODE_MISMATCH = frozenset((62, 64))
-_NOT_TLS_REASONS = frozenset(("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"))
-
-
-def explain_tls_error(error: ssl.SSLError, host: str) -> str:
-    """What the error OpenSSL gives for a connection to `host` most likely means."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return _explain_certificate(error, host)
-    reason = error.reason or str(error)
-    if reason in _NOT_TLS_REASONS or "HTTP" in reason:
-        return f"the port does not speak TLS (is it a PLAINTEXT listener?) [{reason}]"
-    if reason == "UNSUPPORTED_PROTOCOL" or "PROTOCOL_VERSION" in reason:
-        return f"the two sides have no TLS version in common [{reason}]"
-    if "ALERT" in reason:
-        return (
-            f"the broker refused: {reason}; look in its log (it may require a client certificate it trusts)"
-        )
-    return reason
-
-
-def _explain_certificate(error: ssl.SSLCertVerificationError, host: str) -> str:
-    said = getattr(error, "verify_message", "") or str(error)
-    code = getattr(error, "verify_code", math.nan)
-    if code == _VERIFY_CODE_EXPIRED:
-        advice = "the broker's certificate has expired; renew it on the broker"
-    elif code in _VERIFY_CODE_MISMATCH:
-        advice = f"the broker's certificate is not for {host!r}; connect by a name it carries or reissue it"
-    elif code in _VERIFY_CODE_SELF_SIGNED:
-        advice = "the broker's certificate is self-signed; load its CA into the context given as tls="
-    elif code in _VERIFY_CODE_UNKNOWN_ISSUER:
-        advice = (
-            "the broker's certificate comes from an unknown CA; load that CA into the context given as tls="
-        )
-    else:
-        advice = "the broker's certificate was not accepted"
-    return f"certificate verify failed: {advice} [{said}]"

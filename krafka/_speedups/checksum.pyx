@@ -2,7 +2,31 @@
 
 from libc.stdint cimport uint32_t
 
-from crc32c import crc32c as _crc32c
+import sys
+from importlib.machinery import PathFinder
+from importlib.util import find_spec, module_from_spec
+
+
+def _load():
+    """The library's function, without the rest of the library where that can be had.
+
+    Importing the library has it ask importlib.metadata for its version, and that takes half as long as all of krafka.
+    """
+    if "crc32c" not in sys.modules:
+        package = find_spec("crc32c")
+        if package is not None and package.submodule_search_locations is not None:
+            spec = PathFinder.find_spec("crc32c._crc32c", package.submodule_search_locations)
+            if spec is not None:
+                extension = module_from_spec(spec)
+                spec.loader.exec_module(extension)
+                if hasattr(extension, "crc32c"):
+                    return extension.crc32c
+    from crc32c import crc32c
+
+    return crc32c
+
+
+cdef object _crc32c = _load()
 
 
 cdef uint32_t crc32c_of(object header_tail, object body) except? 0:

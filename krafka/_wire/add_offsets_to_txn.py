@@ -16,7 +16,7 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class AddOffsetsToTxnResponse(Response):
     """AddOffsetsToTxnResponse, versions 0 to 4."""
 
@@ -34,7 +34,7 @@ class AddOffsetsToTxnResponse(Response):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class AddOffsetsToTxnRequest(Request[AddOffsetsToTxnResponse]):
     """AddOffsetsToTxnRequest, versions 0 to 4."""
 

@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class AddPartitionsToTxnResponsePartitionResult(Struct):
     """Kafka's AddPartitionsToTxnPartitionResult, a part of AddPartitionsToTxnResponse."""
 
@@ -34,7 +34,7 @@ class AddPartitionsToTxnResponsePartitionResult(Struct):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class AddPartitionsToTxnResponseTopicResult(Struct):
     """Kafka's AddPartitionsToTxnTopicResult, a part of AddPartitionsToTxnResponse."""
 
@@ -47,7 +47,7 @@ class AddPartitionsToTxnResponseTopicResult(Struct):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class AddPartitionsToTxnResponseResult(Struct):
     """Kafka's AddPartitionsToTxnResult, a part of AddPartitionsToTxnResponse."""
 
@@ -60,7 +60,7 @@ class AddPartitionsToTxnResponseResult(Struct):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class AddPartitionsToTxnResponse(Response):
     """AddPartitionsToTxnResponse, versions 0 to 5."""
 
@@ -82,7 +82,7 @@ class AddPartitionsToTxnResponse(Response):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class AddPartitionsToTxnRequestTopic(Struct):
     """Kafka's AddPartitionsToTxnTopic, a part of AddPartitionsToTxnRequest."""
 
@@ -95,7 +95,7 @@ class AddPartitionsToTxnRequestTopic(Struct):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class AddPartitionsToTxnRequestTransaction(Struct):
     """Kafka's AddPartitionsToTxnTransaction, a part of AddPartitionsToTxnRequest."""
 
@@ -114,7 +114,7 @@ class AddPartitionsToTxnRequestTransaction(Struct):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class AddPartitionsToTxnRequest(Request[AddPartitionsToTxnResponse]):
     """AddPartitionsToTxnRequest, versions 0 to 5."""
 

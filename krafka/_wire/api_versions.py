@@ -19,7 +19,7 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class ApiVersionsResponseVersion(Struct):
     """Kafka's ApiVersion, a part of ApiVersionsResponse."""
 
@@ -34,7 +34,7 @@ class ApiVersionsResponseVersion(Struct):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class ApiVersionsResponseSupportedFeatureKey(Struct):
     """Kafka's SupportedFeatureKey, a part of ApiVersionsResponse."""
 
@@ -49,7 +49,7 @@ class ApiVersionsResponseSupportedFeatureKey(Struct):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class ApiVersionsResponseFinalizedFeatureKey(Struct):
     """Kafka's FinalizedFeatureKey, a part of ApiVersionsResponse."""
 
@@ -64,7 +64,7 @@ class ApiVersionsResponseFinalizedFeatureKey(Struct):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class ApiVersionsResponse(Response):
     """ApiVersionsResponse, versions 0 to 4."""
 
@@ -108,7 +108,7 @@ class ApiVersionsResponse(Response):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class ApiVersionsRequest(Request[ApiVersionsResponse]):
     """ApiVersionsRequest, versions 0 to 4."""
 

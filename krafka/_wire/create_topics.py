@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class CreateTopicsResponseCreatableTopicConfigs(Struct):
     """Kafka's CreatableTopicConfigs, a part of CreateTopicsResponse."""
 
@@ -40,7 +40,7 @@ class CreateTopicsResponseCreatableTopicConfigs(Struct):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class CreateTopicsResponseCreatableTopicResult(Struct):
     """Kafka's CreatableTopicResult, a part of CreateTopicsResponse."""
 
@@ -72,7 +72,7 @@ class CreateTopicsResponseCreatableTopicResult(Struct):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class CreateTopicsResponse(Response):
     """CreateTopicsResponse, versions 2 to 7."""
 
@@ -90,7 +90,7 @@ class CreateTopicsResponse(Response):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class CreateTopicsRequestCreatableReplicaAssignment(Struct):
     """Kafka's CreatableReplicaAssignment, a part of CreateTopicsRequest."""
 
@@ -103,7 +103,7 @@ class CreateTopicsRequestCreatableReplicaAssignment(Struct):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class CreateTopicsRequestCreatableTopicConfig(Struct):
     """Kafka's CreatableTopicConfig, a part of CreateTopicsRequest."""
 
@@ -116,7 +116,7 @@ class CreateTopicsRequestCreatableTopicConfig(Struct):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class CreateTopicsRequestCreatableTopic(Struct):
     """Kafka's CreatableTopic, a part of CreateTopicsRequest."""
 
@@ -135,7 +135,7 @@ class CreateTopicsRequestCreatableTopic(Struct):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class CreateTopicsRequest(Request[CreateTopicsResponse]):
     """CreateTopicsRequest, versions 2 to 7."""
 

@@ -16,7 +16,7 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class EndTxnResponse(Response):
     """EndTxnResponse, versions 0 to 5."""
 
@@ -38,7 +38,7 @@ class EndTxnResponse(Response):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class EndTxnRequest(Request[EndTxnResponse]):
     """EndTxnRequest, versions 0 to 5."""
 

@@ -17,7 +17,7 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class FindCoordinatorResponseCoordinator(Struct):
     """Kafka's Coordinator, a part of FindCoordinatorResponse."""
 
@@ -38,7 +38,7 @@ class FindCoordinatorResponseCoordinator(Struct):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class FindCoordinatorResponse(Response):
     """FindCoordinatorResponse, versions 0 to 6."""
 
@@ -66,7 +66,7 @@ class FindCoordinatorResponse(Response):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class FindCoordinatorRequest(Request[FindCoordinatorResponse]):
     """FindCoordinatorRequest, versions 0 to 6."""
 

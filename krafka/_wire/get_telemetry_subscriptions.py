@@ -16,7 +16,7 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class GetTelemetrySubscriptionsResponse(Response):
     """GetTelemetrySubscriptionsResponse, versions 0 to 0."""
 
@@ -48,7 +48,7 @@ class GetTelemetrySubscriptionsResponse(Response):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class GetTelemetrySubscriptionsRequest(Request[GetTelemetrySubscriptionsResponse]):
     """GetTelemetrySubscriptionsRequest, versions 0 to 0."""
 

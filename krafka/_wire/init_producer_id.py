@@ -16,7 +16,7 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class InitProducerIdResponse(Response):
     """InitProducerIdResponse, versions 0 to 5."""
 
@@ -38,7 +38,7 @@ class InitProducerIdResponse(Response):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class InitProducerIdRequest(Request[InitProducerIdResponse]):
     """InitProducerIdRequest, versions 0 to 5."""
 

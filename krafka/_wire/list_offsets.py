@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class ListOffsetsResponsePartition(Struct):
     """Kafka's ListOffsetsPartitionResponse, a part of ListOffsetsResponse."""
 
@@ -39,7 +39,7 @@ class ListOffsetsResponsePartition(Struct):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class ListOffsetsResponseTopic(Struct):
     """Kafka's ListOffsetsTopicResponse, a part of ListOffsetsResponse."""
 
@@ -52,7 +52,7 @@ class ListOffsetsResponseTopic(Struct):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class ListOffsetsResponse(Response):
     """ListOffsetsResponse, versions 1 to 11."""
 
@@ -70,7 +70,7 @@ class ListOffsetsResponse(Response):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class ListOffsetsRequestPartition(Struct):
     """Kafka's ListOffsetsPartition, a part of ListOffsetsRequest."""
 
@@ -85,7 +85,7 @@ class ListOffsetsRequestPartition(Struct):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class ListOffsetsRequestTopic(Struct):
     """Kafka's ListOffsetsTopic, a part of ListOffsetsRequest."""
 
@@ -98,7 +98,7 @@ class ListOffsetsRequestTopic(Struct):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class ListOffsetsRequest(Request[ListOffsetsResponse]):
     """ListOffsetsRequest, versions 1 to 11."""
 

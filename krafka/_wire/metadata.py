@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class MetadataResponseBroker(Struct):
     """Kafka's MetadataResponseBroker, a part of MetadataResponse."""
 
@@ -37,7 +37,7 @@ class MetadataResponseBroker(Struct):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class MetadataResponsePartition(Struct):
     """Kafka's MetadataResponsePartition, a part of MetadataResponse."""
 
@@ -60,7 +60,7 @@ class MetadataResponsePartition(Struct):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class MetadataResponseTopic(Struct):
     """Kafka's MetadataResponseTopic, a part of MetadataResponse."""
 
@@ -81,7 +81,7 @@ class MetadataResponseTopic(Struct):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class MetadataResponse(Response):
     """MetadataResponse, versions 0 to 13."""
 
@@ -109,7 +109,7 @@ class MetadataResponse(Response):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class MetadataRequestTopic(Struct):
     """Kafka's MetadataRequestTopic, a part of MetadataRequest."""
 
@@ -122,7 +122,7 @@ class MetadataRequestTopic(Struct):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class MetadataRequest(Request[MetadataResponse]):
     """MetadataRequest, versions 0 to 13."""
 

@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class ProduceResponseBatchIndexAndErrorMessage(Struct):
     """Kafka's BatchIndexAndErrorMessage, a part of ProduceResponse."""
 
@@ -36,7 +36,7 @@ class ProduceResponseBatchIndexAndErrorMessage(Struct):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class ProduceResponseLeaderIdAndEpoch(Struct):
     """Kafka's LeaderIdAndEpoch, a part of ProduceResponse."""
 
@@ -49,7 +49,7 @@ class ProduceResponseLeaderIdAndEpoch(Struct):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class ProduceResponsePartition(Struct):
     """Kafka's PartitionProduceResponse, a part of ProduceResponse."""
 
@@ -74,7 +74,7 @@ class ProduceResponsePartition(Struct):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class ProduceResponseTopic(Struct):
     """Kafka's TopicProduceResponse, a part of ProduceResponse."""
 
@@ -89,7 +89,7 @@ class ProduceResponseTopic(Struct):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class ProduceResponseNodeEndpoint(Struct):
     """Kafka's NodeEndpoint, a part of ProduceResponse."""
 
@@ -106,7 +106,7 @@ class ProduceResponseNodeEndpoint(Struct):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class ProduceResponse(Response):
     """ProduceResponse, versions 3 to 13."""
 
@@ -126,7 +126,7 @@ class ProduceResponse(Response):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class ProduceRequestPartitionData(Struct):
     """Kafka's PartitionProduceData, a part of ProduceRequest."""
 
@@ -139,7 +139,7 @@ class ProduceRequestPartitionData(Struct):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class ProduceRequestTopicData(Struct):
     """Kafka's TopicProduceData, a part of ProduceRequest."""
 
@@ -154,7 +154,7 @@ class ProduceRequestTopicData(Struct):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class ProduceRequest(Request[ProduceResponse]):
     """ProduceRequest, versions 3 to 13."""
 

@@ -16,7 +16,7 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class PushTelemetryResponse(Response):
     """PushTelemetryResponse, versions 0 to 0."""
 
@@ -34,7 +34,7 @@ class PushTelemetryResponse(Response):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class PushTelemetryRequest(Request[PushTelemetryResponse]):
     """PushTelemetryRequest, versions 0 to 0."""
 

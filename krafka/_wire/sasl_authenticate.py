@@ -16,7 +16,7 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class SaslAuthenticateResponse(Response):
     """SaslAuthenticateResponse, versions 0 to 2."""
 
@@ -38,7 +38,7 @@ class SaslAuthenticateResponse(Response):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class SaslAuthenticateRequest(Request[SaslAuthenticateResponse]):
     """SaslAuthenticateRequest, versions 0 to 2."""
 

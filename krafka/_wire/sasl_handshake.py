@@ -16,7 +16,7 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class SaslHandshakeResponse(Response):
     """SaslHandshakeResponse, versions 0 to 1."""
 
@@ -34,7 +34,7 @@ class SaslHandshakeResponse(Response):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class SaslHandshakeRequest(Request[SaslHandshakeResponse]):
     """SaslHandshakeRequest, versions 0 to 1."""
 

@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class TxnOffsetCommitResponsePartition(Struct):
     """Kafka's TxnOffsetCommitResponsePartition, a part of TxnOffsetCommitResponse."""
 
@@ -33,7 +33,7 @@ class TxnOffsetCommitResponsePartition(Struct):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class TxnOffsetCommitResponseTopic(Struct):
     """Kafka's TxnOffsetCommitResponseTopic, a part of TxnOffsetCommitResponse."""
 
@@ -46,7 +46,7 @@ class TxnOffsetCommitResponseTopic(Struct):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class TxnOffsetCommitResponse(Response):
     """TxnOffsetCommitResponse, versions 0 to 5."""
 
@@ -64,7 +64,7 @@ class TxnOffsetCommitResponse(Response):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class TxnOffsetCommitRequestPartition(Struct):
     """Kafka's TxnOffsetCommitRequestPartition, a part of TxnOffsetCommitRequest."""
 
@@ -81,7 +81,7 @@ class TxnOffsetCommitRequestPartition(Struct):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class TxnOffsetCommitRequestTopic(Struct):
     """Kafka's TxnOffsetCommitRequestTopic, a part of TxnOffsetCommitRequest."""
 
@@ -94,7 +94,7 @@ class TxnOffsetCommitRequestTopic(Struct):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class TxnOffsetCommitRequest(Request[TxnOffsetCommitResponse]):
     """TxnOffsetCommitRequest, versions 0 to 5."""
 
