@@ -125,6 +125,7 @@ async def test_of_a_fresh_producer(options: dict[str, Any], expected: list[str])
 async def test_of_a_producer_that_was_opened_before() -> None:
     async with FakeCluster() as cluster, anyio.create_task_group() as task_group:
         cluster.create_topic("orders")
+        cluster.create_topic("payments")
         far = FarCluster(cluster, task_group)
         async with Producer(cluster.bootstrap, connector=far) as producer:
             await anyio.sleep(10 * ROUND_TRIP)
