@@ -127,7 +127,7 @@ async def test_of_a_producer_that_was_opened_before() -> None:
         cluster.create_topic("orders")
         cluster.create_topic("payments")
         far = FarCluster(cluster, task_group)
-        async with Producer(cluster.bootstrap, connector=far) as producer:
+        async with Producer(cluster.bootstrap, connector=far, retry_backoff=5 * ROUND_TRIP) as producer:
             await anyio.sleep(10 * ROUND_TRIP)
             assert await round_trips(lambda: producer.send("orders", b"first")) == 2
             # A new topic does not wait for the pause that follows the request for another.
