@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import ssl
 from random import Random
 
 import anyio
@@ -111,6 +112,21 @@ async def test_a_reset_while_writing() -> None:
         await outcomes.wait_for("begun", "queued")
     assert_network_errors(outcomes, begun=True, queued=False)
     assert "was not sent" in str(outcomes.only("queued"))
+
+
+async def test_what_tls_says_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(item: bytes) -> None:
+        error = ssl.SSLError(1, "tlsv13 alert certificate required")
+        error.reason = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
+        raise error
+
+    outcomes = Outcomes()
+    async with connected() as (connection, peer):
+        monkeypatch.setattr(peer.stream, "send", refuse)
+        await connection.send(METADATA, on_response=outcomes.of("a"))
+        await outcomes.wait_for("a")
+        assert "broke in writing to it: TLS: the broker refused" in str(connection.close_reason)
+    assert_network_errors(outcomes, a=True)
 
 
 # ---------------------------------------------------------------------- cancelled callers
