@@ -20,7 +20,7 @@ Versions: TypeAlias = tuple[int, int]
 """The first and the last version, both included."""
 
 
-class Struct:
+class Struct:  # noqa: PLW1641 - what is compared may change, so there is no hash
     """A group of fields. Every subclass is a `dataclass(slots=True)`: the codec reads the slots directly.
 
     What dataclasses would compile for each class on its own is here for all of them: it took half the time of
@@ -35,8 +35,6 @@ class Struct:
         if type(other) is not type(self):
             return NotImplemented
         return all(getattr(self, field.name) == getattr(other, field.name) for field in self.SCHEMA)
-
-    __hash__ = None  # type: ignore[assignment]  # what is compared may change
 
     def __repr__(self) -> str:
         values = ", ".join(f"{field.name}={getattr(self, field.name)!r}" for field in self.SCHEMA)

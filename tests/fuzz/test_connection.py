@@ -98,11 +98,11 @@ VERSIONS = ApiVersionsResponse(
 )
 
 
-async def receive_one(broker: MemoryStream) -> None:
-    """One whole request."""
-    data = b""
-    while len(data) < 4 or len(data) < 4 + int.from_bytes(data[:4], "big"):
-        data += await broker.receive()
+async def receive(broker: MemoryStream, requests: int = 1) -> None:
+    """So many whole requests, with nothing behind them."""
+    frames = FrameReader(LIMIT, "client")
+    while requests > 0:
+        requests -= len(list(frames.feed(await broker.receive())))
 
 
 async def one_connection(seed: int, counts: Counter[str]) -> None:
@@ -116,7 +116,7 @@ async def one_connection(seed: int, counts: Counter[str]) -> None:
     async with anyio.create_task_group() as task_group:
 
         async def shake_hands() -> None:
-            await receive_one(broker)
+            await receive(broker)
             version = ApiVersionsRequest.MAX_VERSION
             await broker.send(b"".join(encode_response(VERSIONS, version, 0)))
 
@@ -128,6 +128,8 @@ async def one_connection(seed: int, counts: Counter[str]) -> None:
                 version=specimen.version,
                 on_response=lambda outcome, _now, its=its: its.append(outcome),
             )
+        # A broker answers what it has; what it said before would be an answer to nothing.
+        await receive(broker, len(specimens))
         with suppress(anyio.BrokenResourceError):
             for chunk in chunks:
                 await broker.send(chunk)
@@ -167,7 +169,7 @@ async def one_handshake(seed: int, counts: Counter[str]) -> None:
     async def answer() -> None:
         with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
             for attempt in range(random.randint(1, 4)):
-                await receive_one(broker)
+                await receive(broker)
                 specimen = random.choice(specimens[-12:] if random.random() < 0.7 else specimens)
                 body = specimen.frame[4:]
                 if random.random() < 0.7:

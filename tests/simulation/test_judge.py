@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from krafka import RecordMetadata
 from krafka.errors import DeliveryTimeoutError, NetworkError
 
 from .judge import find_violations
@@ -48,6 +49,10 @@ def record_of(world: World, entry: FakeRecord) -> Record:
     return next(record for record in world.records if record.value == entry.value)
 
 
+def at_offset(metadata: RecordMetadata, offset: int) -> RecordMetadata:
+    return RecordMetadata(metadata.topic, metadata.partition, offset, metadata.timestamp)
+
+
 def lose(world: World, log: Log, at: list[int]) -> None:
     log[at[0]] = log[at[1]]
 
@@ -62,13 +67,13 @@ def swap(world: World, log: Log, at: list[int]) -> None:
     for where in (at[0], at[-1]):
         record = record_of(world, log[where])
         assert record.metadata is not None
-        record.metadata = record.metadata._replace(offset=log[where].offset)
+        record.metadata = at_offset(record.metadata, log[where].offset)
 
 
 def misplace(world: World, log: Log, at: list[int]) -> None:
     record = record_of(world, log[at[0]])
     assert record.metadata is not None
-    record.metadata = record.metadata._replace(offset=record.metadata.offset + 1)
+    record.metadata = at_offset(record.metadata, record.metadata.offset + 1)
 
 
 def lie(world: World, log: Log, at: list[int]) -> None:
