@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import struct
 import sys
 import threading
@@ -80,6 +81,16 @@ _CODECS = {
 }
 
 
+_KIB = 1024
+_MOMENTS: dict[Compression, tuple[tuple[int | None, int], ...]] = {
+    # From which level on, and how many bytes; the last is for what is below, and for the default.
+    Compression.SNAPPY: ((None, 384 * _KIB),),
+    Compression.LZ4: ((10, 2 * _KIB), (3, 8 * _KIB), (None, 448 * _KIB)),
+    Compression.ZSTD: ((13, 2 * _KIB), (10, 16 * _KIB), (7, 32 * _KIB), (4, 64 * _KIB), (None, 256 * _KIB)),
+    Compression.GZIP: ((8, 8 * _KIB), (4, 32 * _KIB), (0, 96 * _KIB), (None, 32 * _KIB)),
+}
+
+
 def load_codec(compression: Compression) -> Any:
     """The library behind a codec, imported on first use; None for "none".
 
@@ -142,6 +153,20 @@ def compressor(compression: Compression, level: int | None = None) -> Compressor
         return _lz4_compressor(library, 0 if level is None else min(level, _LZ4_STRONGEST))
     make = _stdlib_zstd_compressor if _ZSTD_IN_STDLIB else _zstandard_compressor
     return make(library, 3 if level is None else level)
+
+
+def bytes_in_a_moment(compression: Compression, level: int | None = None) -> float:
+    """How many bytes of text a codec compresses in half a millisecond or so, on a processor that is not fast.
+
+    Measured on JSON-like records (docs/performance.md). What takes longer is a worker thread's work: to hand it over
+    costs about a tenth of that, and an event loop that stands still for more than a millisecond shows.
+    """
+    if compression is Compression.NONE:
+        return math.inf
+    for from_level, size in _MOMENTS[compression]:
+        if from_level is None or (level is not None and level >= from_level):
+            return size
+    raise AssertionError("unreachable: each table ends with None")
 
 
 def decompressor(compression: Compression) -> Decompressor:

@@ -6,18 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack
 
 from krafka._options import OPTIONS, Acks, Address, check_relations
-from krafka._properties import (
-    PropertySource,
-    option_for_property_like,
-    options_from_environment,
-    options_from_properties,
-)
 from krafka.errors import ConfigError
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping, Sequence
 
+    from krafka._properties import PropertySource
     from krafka.compression import Compression
     from krafka.partitioners import Partitioner
 
@@ -89,8 +84,8 @@ class ProducerConfig:
     compression_level: int | None
     """The codec's level (see `Compression.levels`); None, the default, is the codec's own."""
     batch_size: int
-    """Bytes of records at which a batch is full. At least 1 and at most `buffer_memory`; default 65536, or
-    `buffer_memory` if that is less."""
+    """Bytes of records at which a batch is full, as far as can be told those left after compression (as Kafka's
+    clients count them). At least 1 and at most `buffer_memory`; default 65536, or `buffer_memory` if that is less."""
     linger: float
     """Seconds a batch waits for more records. The default 0 waits for nothing, yet records that
     come while the broker is busy still share a batch. Below `delivery_timeout`."""
@@ -185,6 +180,8 @@ class ProducerConfig:
         Raises `ConfigError` for an unknown name (with the nearest known one), two names of the same
         option, and a name whose feature krafka does not have; OSError if the file cannot be read.
         """
+        from krafka._properties import options_from_properties  # noqa: PLC0415 - most give keyword arguments
+
         return _configured(options_from_properties(source), options)
 
     @classmethod
@@ -201,6 +198,8 @@ class ProducerConfig:
         `KAFKA_HOME`, `KAFKA_SERVICE_HOST`, ...) are passed over; any other unknown name under the
         prefix is a `ConfigError`, as in `from_properties`.
         """
+        from krafka._properties import options_from_environment  # noqa: PLC0415 - most give keyword arguments
+
         return _configured(options_from_environment(prefix, environ), options)
 
 
@@ -222,12 +221,14 @@ def _configured(properties: Mapping[str, tuple[str, Any]], options: Mapping[str,
 
 
 def _unknown_option(name: str) -> str:
+    import difflib  # noqa: PLC0415 - needed for no other error
+
+    from krafka._properties import option_for_property_like  # noqa: PLC0415 - as above
+
     text = f"ProducerConfig has no option {name!r}"
     same = option_for_property_like(name)
     if same is not None:
         unit = OPTIONS[same].unit
         return f"{text}; it is called {same!r} here{f', in {unit}' if unit else ''}"
-    import difflib  # noqa: PLC0415 - needed for no other error
-
     near = difflib.get_close_matches(name, OPTIONS, n=1)
     return f"{text}; did you mean {near[0]!r}?" if near else text

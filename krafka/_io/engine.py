@@ -11,6 +11,7 @@ import anyio
 from krafka._io.admission import Admission
 from krafka._io.alarm import Alarm
 from krafka._io.brokers import BrokerPool
+from krafka._io.compressing import CompressionWorkers
 from krafka._io.connection import Connection, ConnectionOptions
 from krafka._io.identity import IdentityKeeper
 from krafka._io.metadata import MetadataRefresher
@@ -22,7 +23,7 @@ from krafka._state.partition import NONE
 from krafka._state.sequences import Sequences
 from krafka._version import __version__
 from krafka._wire.api_versions import ApiVersionsRequest
-from krafka.compression import Compression, compressor
+from krafka.compression import Compression, bytes_in_a_moment, compressor
 from krafka.config import Acks
 from krafka.errors import DeliveryTimeoutError, KafkaError, LeaderNotAvailableError
 from krafka.retry import ExponentialBackoff
@@ -70,9 +71,11 @@ class Engine:
         self._backoff = ExponentialBackoff(config.retry_backoff, config.retry_backoff_max)
         self._senders: dict[int, NodeSender] = {}
         self._alarm = Alarm(self.clock, self._ring)
-        compress = None
+        compress = workers = None
+        inline_bytes = bytes_in_a_moment(config.compression, config.compression_level)
         if config.compression is not Compression.NONE:
             compress = compressor(config.compression, config.compression_level)
+            workers = CompressionWorkers(task_group, compress, self._compressed, job_bytes=inline_bytes)
         self.accumulator = RecordAccumulator(
             config,
             sequences=Sequences() if config.idempotent else None,
@@ -81,6 +84,8 @@ class Engine:
             wake=self._wake,
             wake_at=self._alarm.set,
             wall_clock=wall_clock,
+            inline_bytes=inline_bytes,
+            compress_elsewhere=workers.start if workers else None,
         )
         self.pool = self._make_pool(connector)
         self.metadata = MetadataRefresher(
@@ -178,6 +183,9 @@ class Engine:
         except Exception as bug:
             # Not the caller's, whose record is in the producer's hands: it ends the producer as a task's would.
             self._task_group.start_soon(_raise, bug, name="krafka sender, failed")
+
+    def _compressed(self, batch: ProducerBatch, body: bytes) -> None:
+        self.accumulator.compressed(batch, body)
 
     def _ring(self, now: float) -> None:
         for batch in self.accumulator.advance(now):

@@ -146,6 +146,9 @@ class NodeSender:
                 exchange = ProduceExchange(self._engine, self, self._node, connection, batches)
                 self._node.in_flight += 1
                 exchange.send()
+                if self._engine.compression_id:
+                    # Some of a millisecond went into it, which is enough for one turn of the event loop.
+                    break
             else:
                 return
         finally:

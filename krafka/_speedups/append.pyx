@@ -208,7 +208,7 @@ cdef class Appender:
         return delivery_of_last(batch, placed_at), left
 
     def append_many(self, SendResult result not None, topic, values, Py_ssize_t limit, Py_ssize_t limit_bytes):
-        """Append values of an iterator to `topic`, noting each in `result`: `limit` of them, or `limit_bytes` and a bit.
+        """Append values of an iterator to `topic`, each noted in `result`: `limit` of them, or `limit_bytes` and a bit.
 
         Returns (whether the iterator is at its end, the value that was not taken or None, the reason why not or None):
         it has to wait, or the producer takes nothing more. A value that is not a valid record is noted as refused, and
@@ -379,9 +379,15 @@ cdef class Appender:
             self.seal(partition)
         return batch
 
+    def note_compressed(self, PartitionBuffer partition not None, Py_ssize_t size, Py_ssize_t compressed):
+        """Learn from a batch of a partition how large one may be for `batch_size` to be what is left of it."""
+        # Half of what a broker takes: should the next records not compress at all, it takes them all the same.
+        if self.records_limit > 0:
+            partition.note_compressed(size, compressed, self.records_limit, self.max_request_size // 2)
+
     cdef Py_ssize_t limit_of(self, PartitionBuffer partition):
         """Bytes of records that a batch of a partition may hold, unless it is of one record."""
-        return min(self.records_limit, partition.records_limit)
+        return min(partition.fill_limit or self.records_limit, partition.records_limit)
 
     cdef bint grow(self, ProducerBatch batch, Py_ssize_t needed) except -1:
         cdef Py_ssize_t capacity
@@ -400,7 +406,7 @@ cdef class Appender:
         """Close a partition's open batch, which is full, and queue it behind those before it."""
         batch = partition.open_batch
         partition.open_batch = None
-        partition.capacity_hint = self.records_limit
+        partition.capacity_hint = self.limit_of(partition)
         partition.pending.append(batch)
         self.on_sealed(partition)
 

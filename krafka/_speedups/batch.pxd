@@ -18,6 +18,7 @@ cdef class ProducerBatch:
     cdef public bint on_wire
     cdef public bint expedited
     cdef public bint possibly_written
+    cdef public bint in_compression
     cdef public object body
     cdef public object last_error
     cdef readonly bint done
@@ -49,3 +50,5 @@ cdef class PartitionBuffer:
     cdef readonly object pending
     cdef Py_ssize_t capacity_hint
     cdef readonly Py_ssize_t records_limit
+    cdef readonly Py_ssize_t fill_limit
+    cdef double compressed_share

@@ -251,6 +251,19 @@ cdef class PartitionBuffer:
         """Make no more batches with more than `limit` bytes of records: a broker takes none of that size."""
         self.records_limit = min(self.records_limit, limit)
 
+    def note_compressed(self, Py_ssize_t size, Py_ssize_t compressed, Py_ssize_t wanted, Py_ssize_t largest):
+        """Let batches grow until `wanted` bytes are left of them, as `compressed` were of `size`; not beyond `largest`.
+
+        The estimate follows worse compression at once and better compression slowly, so that few batches come out
+        larger than wanted.
+        """
+        cdef double share = <double>compressed / size
+        if self.compressed_share == 0 or share > self.compressed_share:
+            self.compressed_share = share
+        else:
+            self.compressed_share += (share - self.compressed_share) / 8
+        self.fill_limit = <Py_ssize_t>max(wanted, min(largest, wanted / self.compressed_share))
+
     def take_open(self):
         """Close the open batch and return it; None if there is none. It never holds zero records."""
         batch = self.open_batch

@@ -140,8 +140,8 @@ cdef class RecordFields:
 # page, each at the price of some records.
 cdef enum:
     MOST_SPARES = 64
+    MOST_SPARE_BYTES = 8 * 1024 * 1024
     SMALLEST_SPARE = 16 * 1024
-    LARGEST_SPARE = 128 * 1024
 
 cdef struct Spare:
     char* data
@@ -149,37 +149,42 @@ cdef struct Spare:
 
 cdef Spare[MOST_SPARES] spares
 cdef int spare_count = 0
+cdef Py_ssize_t spare_bytes = 0
 
 
 cdef char* take_memory(Py_ssize_t capacity) except NULL:
-    global spare_count
-    cdef char* data
     cdef int at
     for at in range(spare_count - 1, -1, -1):
         if spares[at].capacity == capacity:
-            data = spares[at].data
-            spare_count -= 1
-            spares[at] = spares[spare_count]
-            return data
+            return take_spare(at)
+    cdef char* data
     data = <char*>PyMem_Malloc(capacity)
     if data is NULL:
         raise MemoryError
     return data
 
 
+cdef char* take_spare(int at) noexcept:
+    global spare_count, spare_bytes
+    cdef char* data = spares[at].data
+    spare_bytes -= spares[at].capacity
+    spare_count -= 1
+    spares[at] = spares[spare_count]
+    return data
+
+
 cdef void give_memory(char* data, Py_ssize_t capacity) noexcept:
-    global spare_count
-    if not SMALLEST_SPARE <= capacity <= LARGEST_SPARE:
+    global spare_count, spare_bytes
+    if not SMALLEST_SPARE <= capacity <= MOST_SPARE_BYTES:
         PyMem_Free(data)
         return
-    if spare_count == MOST_SPARES:
-        # The oldest may be of a size that nobody asks for any more.
-        spare_count -= 1
-        PyMem_Free(spares[0].data)
-        spares[0] = spares[spare_count]
+    while spare_count == MOST_SPARES or spare_bytes + capacity > MOST_SPARE_BYTES:
+        # It may be of a size that nobody asks for any more.
+        PyMem_Free(take_spare(0))
     spares[spare_count].data = data
     spares[spare_count].capacity = capacity
     spare_count += 1
+    spare_bytes += capacity
 
 
 cdef class RecordBuffer:

@@ -44,6 +44,8 @@ class RecordAccumulator:
         wake: Callable[[int], object],
         wake_at: Callable[[float], object],
         wall_clock: Callable[[], int] | None = None,
+        inline_bytes: float = math.inf,
+        compress_elsewhere: Callable[[list[ProducerBatch]], object] | None = None,
     ) -> None:
         self._linger = config.linger
         # The compiled path hashes as the default partitioner does; only another one has to be asked.
@@ -51,6 +53,8 @@ class RecordAccumulator:
         self._awaits_answers = config.acks != Acks.NONE
         self.sequences = sequences
         self._compress = compress
+        self._inline_bytes = inline_bytes
+        self._compress_elsewhere = compress_elsewhere
         self._wake = wake
         self._wake_at = wake_at
         self.appender = Appender(
@@ -127,18 +131,32 @@ class RecordAccumulator:
     def drain(self, node: Node, now: float, max_bytes: int) -> list[ProducerBatch]:
         """Take the batches of one request to a broker: at most one a partition, at most `max_bytes`, but one at least.
 
+        Records to compress beyond `inline_bytes` are left to `compress_elsewhere`, which gives them to `compressed`.
         Partitions that had their turn go to the end of the broker's queue, so that each gets its turn.
         """
         drained: list[ProducerBatch] = []
+        elsewhere: list[ProducerBatch] = []
         size = 0
+        inline_bytes = self._inline_bytes
         for _ in range(len(node.ready)):
             partition = node.ready[0]
             batch = self._sendable(partition, node, now)
+            if batch is not None:
+                batch = self._closed(batch)
+                if batch.body is None:
+                    if len(batch.records) > inline_bytes:
+                        batch.in_compression = True
+                        elsewhere.append(batch)
+                        batch = None
+                    else:
+                        inline_bytes -= len(batch.records)
+                        self._take_body(batch, self._compressed(batch))
             if batch is None:
                 node.ready.popleft()
                 partition.queued = False
                 continue
-            batch, batch_bytes = self._prepare(batch)
+            assert batch.body is not None  # noqa: S101 - for the type checker; it was just made, or before
+            batch_bytes = len(batch.body)
             if drained and size + batch_bytes > max_bytes:
                 break
             node.ready.popleft()
@@ -149,6 +167,8 @@ class RecordAccumulator:
                 partition.queued = False
             else:
                 node.ready.append(partition)
+        if elsewhere and self._compress_elsewhere is not None:
+            self._compress_elsewhere(elsewhere)
         return drained
 
     def prune(self, node: Node) -> None:
@@ -168,7 +188,7 @@ class RecordAccumulator:
 
     def _sendable(self, partition: Partition, node: Node, now: float) -> ProducerBatch | None:
         batch = self._due(partition, now)
-        if batch is None:
+        if batch is None or batch.in_compression:
             return None
         if partition.backoff_until > now:
             self._delay(partition, partition.backoff_until)
@@ -181,8 +201,8 @@ class RecordAccumulator:
             return None if partition.on_wire else batch
         return batch if self.sequences.may_send(partition, batch) else None
 
-    def _prepare(self, batch: ProducerBatch) -> tuple[ProducerBatch, int]:
-        """The batch to send, made ready for the wire, and its size there."""
+    def _closed(self, batch: ProducerBatch) -> ProducerBatch:
+        """The batch to send: nothing more is appended to it, and it is no larger than its broker takes."""
         partition = batch.partition
         if partition.open_batch is batch:
             partition.pending.append(partition.take_open())
@@ -197,10 +217,23 @@ class RecordAccumulator:
             partition.pending.extendleft(reversed(parts))
             self._exchange(batch, parts)
             batch = parts[0]
-        if batch.body is None:
-            records = memoryview(batch.records)
-            batch.body = records if self._compress is None else self._compress(records)
-        return batch, len(batch.body)
+        return batch
+
+    def _compressed(self, batch: ProducerBatch) -> memoryview | bytes:
+        records = memoryview(batch.records)
+        return records if self._compress is None else self._compress(records)
+
+    def _take_body(self, batch: ProducerBatch, body: memoryview | bytes) -> None:
+        batch.body = body
+        if self._compress is not None:
+            self.appender.note_compressed(batch.partition, len(batch.records), len(body))
+
+    def compressed(self, batch: ProducerBatch, body: bytes) -> None:
+        """Take what somebody else made of a batch's records, and let it go out."""
+        batch.in_compression = False
+        if not batch.done:
+            self._take_body(batch, body)
+            self.settle(batch.partition)
 
     def _send(self, partition: Partition, node: Node, batch: ProducerBatch) -> None:
         partition.pending.popleft()

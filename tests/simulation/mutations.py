@@ -124,7 +124,24 @@ WAYS = (
         "        return error.refreshes_metadata\n",
         "        return False\n",
     ),
-    Mutation("lose a wake-up", SENDER, "        self._sender.wake()\n", ""),
+    Mutation(
+        "lose a wake-up",
+        SENDER,
+        "            self._sender.release()\n",
+        "            self._sender._is_held = False\n",
+    ),
+    Mutation(
+        "forget a batch that was compressed elsewhere",
+        ACCUMULATOR,
+        "            self._take_body(batch, body)\n            self.settle(batch.partition)\n",
+        "            self._take_body(batch, body)\n",
+    ),
+    Mutation(
+        "pass a batch that is being compressed",
+        ACCUMULATOR,
+        "                        batch.in_compression = True\n",
+        "                        partition.pending.popleft()\n",
+    ),
     Mutation(
         "lose the alarm of the linger",
         ACCUMULATOR,

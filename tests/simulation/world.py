@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import logging
+import math
 import sys
 import traceback
 import warnings
@@ -20,7 +21,10 @@ from trio._core import _run as trio_run
 
 import krafka.producer
 from krafka import KafkaError, Producer
+from krafka._io import compressing
+from krafka._io import engine as engine_module
 from krafka._io.engine import Engine
+from krafka.compression import Compression
 from krafka.testing import FakeCluster
 
 from .callers import Caller
@@ -29,7 +33,7 @@ from .plan import Plan, make_plan
 from .weather import Weather
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from krafka import Delivery, RecordMetadata
     from krafka.testing.fake import ReceivedRequest
@@ -272,6 +276,32 @@ class World:
         return hashlib.sha256(repr(self.trace).encode()).hexdigest()
 
 
+class Threads:
+    """Stands in for anyio's worker threads, which know nothing of simulated time: work takes a while of it."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+
+    async def run_sync(self, work: Callable[..., Any], *arguments: Any, **_: Any) -> Any:
+        """What the work returns, some time later."""
+        await anyio.sleep(self._random.choice([0.0, 0.0001, 0.001, 0.02]))
+        return work(*arguments)
+
+
+@contextmanager
+def compressing_elsewhere(seed: int) -> Iterator[None]:
+    """Let this seed compress on the event loop, or in what stands in for threads, from some size on."""
+    random = Random(f"{seed} compression")
+    moment = random.choice([math.inf, 1000, 100, 0])
+    kept = engine_module.bytes_in_a_moment, compressing.to_thread
+    engine_module.bytes_in_a_moment = lambda codec, _: math.inf if codec is Compression.NONE else moment
+    compressing.to_thread = Threads(random)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        engine_module.bytes_in_a_moment, compressing.to_thread = kept
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Every source of chance of trio and of the producer, for the time of one run."""
@@ -320,6 +350,6 @@ def run_seed(seed: int) -> World:
         await world.run()
         return world
 
-    with seeded(seed):
+    with seeded(seed), compressing_elsewhere(seed):
         clock = trio.testing.MockClock(rate=0.0, autojump_threshold=0.0)
         return trio.run(main, clock=clock)

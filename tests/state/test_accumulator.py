@@ -28,8 +28,17 @@ MUCH = 1 << 20
 class World:
     """An accumulator with time, wakes and the cluster in the test's hands."""
 
-    def __init__(self, *, leaders: tuple[int, ...] = (1,), idempotent: bool = False, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        leaders: tuple[int, ...] = (1,),
+        idempotent: bool = False,
+        compress: Any = None,
+        inline_bytes: float = math.inf,
+        **options: Any,
+    ) -> None:
         self.now = 100.0
+        self.elsewhere: list[ProducerBatch] = []
         self.woken: list[int] = []
         self.alarms: list[float] = []
         sequences = Sequences() if idempotent else None
@@ -39,11 +48,13 @@ class World:
         self.accumulator = RecordAccumulator(
             self.config,
             sequences=sequences,
-            compress=None,
+            compress=compress,
             monotonic=lambda: self.now,
             wake=self.woken.append,
             wake_at=self.alarms.append,
             wall_clock=lambda: 1,
+            inline_bytes=inline_bytes,
+            compress_elsewhere=self.elsewhere.extend,
         )
         self.lead(*leaders)
 
@@ -225,13 +236,12 @@ class TestDraining:
 
     def test_a_batch_is_compressed_once(self) -> None:
         calls: list[int] = []
-        world = World()
 
         def compress(records: Any) -> bytes:
             calls.append(len(records))
             return b"compressed"
 
-        world.accumulator._compress = compress  # type: ignore[assignment]
+        world = World(compress=compress)
         world.append()
         (batch,) = world.drain()
         assert batch.body == b"compressed"
@@ -239,6 +249,139 @@ class TestDraining:
         assert world.drain() == [batch]
         assert len(calls) == 1
         world.acknowledge([batch])
+
+
+def halved(records: Any) -> bytes:
+    """What a codec makes of records: half of them."""
+    return bytes(records[: len(records) // 2])
+
+
+class TestCompressionElsewhere:
+    def test_a_batch_goes_once_it_comes_back(self) -> None:
+        world = World(compress=halved, inline_bytes=0)
+        world.append(size=100)
+        assert world.drain() == []
+        (batch,) = world.elsewhere
+        world.woken.clear()
+        assert world.drain() == [], "it was sent before it was compressed"
+        assert world.elsewhere == [batch], "it was handed over twice"
+        world.accumulator.compressed(batch, b"less")
+        assert world.woken == [1]
+        assert world.drain() == [batch]
+        assert batch.body == b"less"
+
+    def test_nothing_passes_it_in_its_partition_and_others_do(self) -> None:
+        world = World(leaders=(1, 1), compress=halved, inline_bytes=400, batch_size=700)
+        world.append(0, size=600)
+        world.append(0, size=100)
+        world.append(1, size=100)
+        drained = world.drain()
+        assert world.numbers(drained) == [1]
+        (slow,) = world.elsewhere
+        world.acknowledge(drained)
+        assert world.drain() == []
+        world.accumulator.compressed(slow, b"less")
+        assert world.drain() == [slow]
+
+    def test_what_fits_into_a_moment_is_compressed_at_once(self) -> None:
+        world = World(leaders=(1,) * 4, compress=halved, inline_bytes=2500)
+        for partition in range(4):
+            world.append(partition, size=1000)
+        assert world.numbers(world.drain()) == [0, 1]
+        assert world.numbers(world.elsewhere) == [2, 3]
+
+    def test_one_that_was_compressed_before_costs_nothing_of_the_moment(self) -> None:
+        world = World(leaders=(1, 1), compress=halved, inline_bytes=1200)
+        world.append(0, size=1000)
+        (batch,) = world.drain()
+        world.send_again(batch, after=0)
+        world.append(1, size=1000)
+        assert world.numbers(world.drain()) == [0, 1]
+        assert world.elsewhere == []
+
+    def test_one_whose_time_is_up_meanwhile_is_not_sent(self) -> None:
+        world = World(compress=halved, inline_bytes=0, delivery_timeout=5.0)
+        delivery = world.append(size=100)
+        world.drain()
+        (batch,) = world.elsewhere
+        world.now = 105.0
+        for late in world.accumulator.advance(world.now):
+            world.accumulator.withdraw(late, DeliveryTimeoutError("late"))
+        assert isinstance(delivery.exception, DeliveryTimeoutError)
+        world.accumulator.compressed(batch, b"less")
+        assert world.drain() == []
+        assert world.accumulator.memory.available == world.config.buffer_memory
+
+    def test_the_next_batch_of_the_partition_goes_when_one_was_withdrawn(self) -> None:
+        world = World(compress=halved, inline_bytes=800, batch_size=1200)
+        world.append(size=1000)
+        assert world.drain() == []
+        (slow,) = world.elsewhere
+        world.append(size=500)
+        world.accumulator.withdraw(slow, KafkaError("gone"))
+        assert [batch.record_count for batch in world.drain()] == [1]
+
+
+class TestSizeOnceCompressed:
+    def fill(self, world: World, count: int) -> list[int]:
+        """Bytes of records in each batch of so many records of 100 bytes."""
+        sizes = []
+        for _ in range(count):
+            world.append(size=100)
+        while drained := world.drain():
+            sizes += [len(batch.records) for batch in drained]
+            world.acknowledge(drained)
+        return sizes
+
+    def test_batches_grow_until_they_are_of_batch_size_once_compressed(self) -> None:
+        world = World(compress=lambda records: bytes(len(records) // 4), batch_size=1061)
+        self.fill(world, 9)
+        grown = self.fill(world, 100)
+        assert max(grown) > 3800
+        assert max(grown) <= 4000
+
+    def test_they_are_as_before_when_records_do_not_compress_any_more(self) -> None:
+        share = 4
+
+        def compress(records: Any) -> bytes:
+            return bytes(len(records) // share)
+
+        world = World(compress=compress, batch_size=1061)
+        self.fill(world, 9)
+        share = 1
+        self.fill(world, 36)
+        assert max(self.fill(world, 100)) <= 1000
+
+    def test_better_compression_is_believed_bit_by_bit(self) -> None:
+        share = 1
+
+        def compress(records: Any) -> bytes:
+            return bytes(len(records) // share)
+
+        world = World(compress=compress, batch_size=1061)
+        self.fill(world, 9)
+        share = 10
+        first = max(self.fill(world, 9))
+        later = [max(self.fill(world, 100)) for _ in range(20)]
+        assert first <= 1000
+        assert later[0] < later[-1]
+        assert later[-1] > 8000
+
+    def test_they_never_outgrow_half_a_request(self) -> None:
+        world = World(compress=lambda _: b"1", batch_size=1061, max_request_size=6000)
+        self.fill(world, 9)
+        assert 2800 < max(self.fill(world, 200)) <= 3000
+
+    def test_a_limit_of_the_broker_holds_all_the_same(self) -> None:
+        world = World(compress=lambda _: b"1", batch_size=1061)
+        self.fill(world, 9)
+        world.partitions[0].limit_records(1500)
+        assert max(self.fill(world, 200)) <= 1500
+
+    def test_without_a_codec_they_stay_as_they_are(self) -> None:
+        world = World(batch_size=1061)
+        self.fill(world, 9)
+        assert max(self.fill(world, 100)) <= 1000
 
 
 class TestRetries:

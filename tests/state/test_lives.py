@@ -109,7 +109,7 @@ def watcher(monkeypatch: pytest.MonkeyPatch) -> Watcher:
         return call
 
     changing = {
-        RecordAccumulator: "_opened _mark_ready _prepare _send left_wire reenqueue acknowledge fail "
+        RecordAccumulator: "_opened _mark_ready _closed _send left_wire reenqueue acknowledge fail "
         "withdraw settle update",
         Sequences: "stamp acknowledged refused replaced lost out_of_order forgotten settle set_identity",
     }
