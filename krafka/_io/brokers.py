@@ -60,10 +60,10 @@ class _Endpoint:
     def __str__(self) -> str:
         return format_address(self.host, self.port)
 
-    def usable(self) -> Connection | None:
+    def usable(self, now: float | None = None) -> Connection | None:
         """The connection to this address if requests can go out on it now."""
         link = self.link
-        if link is None or link.connection is None or not link.connection.is_usable:
+        if link is None or link.connection is None or not link.connection.is_usable_at(now):
             return None
         return link.connection
 
@@ -191,10 +191,10 @@ class BrokerPool:
         endpoint = self._nodes.get(node_id)
         return None if endpoint is None else endpoint.last_error
 
-    def usable(self, node_id: int) -> Connection | None:
+    def usable(self, node_id: int, now: float | None = None) -> Connection | None:
         """The connection to a broker if it is there and can be used now. Never waits."""
         endpoint = self._nodes.get(node_id)
-        return None if endpoint is None else endpoint.usable()
+        return None if endpoint is None else endpoint.usable(now)
 
     async def connection(self, node_id: int) -> Connection:
         """The connection to a broker, opened if necessary, after what is left of the address's backoff.

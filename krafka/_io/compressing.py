@@ -9,11 +9,14 @@ from anyio import CapacityLimiter, to_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from typing import TypeAlias
 
     from anyio.abc import TaskGroup
 
     from krafka._speedups.batch import ProducerBatch
     from krafka.compression import Compressor
+
+    Work: TypeAlias = tuple[ProducerBatch, memoryview]
 
 
 class CompressionWorkers:
@@ -42,26 +45,26 @@ class CompressionWorkers:
         for job in self._jobs(batches):
             self._task_group.start_soon(self._run, job, name="krafka compression")
 
-    def _jobs(self, batches: Iterable[ProducerBatch]) -> Iterator[list[ProducerBatch]]:
-        job: list[ProducerBatch] = []
+    def _jobs(self, batches: Iterable[ProducerBatch]) -> Iterator[list[Work]]:
+        job: list[Work] = []
         size = 0
         for batch in batches:
-            job.append(batch)
-            size += len(batch.records)
+            # From here on the view keeps the records where they are, whatever becomes of the batch meanwhile.
+            records = memoryview(batch.records)
+            job.append((batch, records))
+            size += len(records)
             if size >= self._job_bytes:
                 yield job
                 job, size = [], 0
         if job:
             yield job
 
-    async def _run(self, batches: list[ProducerBatch]) -> None:
-        # The views keep the records where they are, whatever becomes of the batches meanwhile.
-        records = [memoryview(batch.records) for batch in batches]
+    async def _run(self, job: list[Work]) -> None:
         bodies = await to_thread.run_sync(
-            self._compress_all, records, abandon_on_cancel=True, limiter=self._limiter
+            self._compress_all, job, abandon_on_cancel=True, limiter=self._limiter
         )
-        for batch, body in zip(batches, bodies, strict=True):
+        for (batch, _), body in zip(job, bodies, strict=True):
             self._compressed(batch, body)
 
-    def _compress_all(self, records: list[memoryview]) -> list[bytes]:
-        return [self._compress(each) for each in records]
+    def _compress_all(self, job: list[Work]) -> list[bytes]:
+        return [self._compress(records) for _, records in job]

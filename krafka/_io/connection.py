@@ -115,9 +115,16 @@ class Connection:
         Ask before each use after a pause: a broker may drop a connection that idled, without a word,
         and a machine that was suspended may find out only by the clock.
         """
+        return self.is_usable_at(None)
+
+    def is_usable_at(self, now: float | None) -> bool:
+        """`is_usable`, for those who know the time."""
         if self.versions is None or self.close_reason is not None:
             return False
-        return self.in_flight > 0 or self._clock() - self.last_used < self._options.connections_max_idle
+        if self.in_flight > 0:
+            return True
+        idle = (self._clock() if now is None else now) - self.last_used
+        return idle < self._options.connections_max_idle
 
     def api_version(self, request_class: type[Request[Any]]) -> int:
         """The version both sides speak best. Raises `UnsupportedVersionError` when there is none."""
@@ -205,8 +212,9 @@ class Connection:
         version: int | None = None,
         timeout: float | None = None,
         expect_response: bool = True,
+        now: float | None = None,
     ) -> None:
-        """As `send`, for those who must not be cancelled, or cannot wait."""
+        """As `send`, for those who must not be cancelled, or cannot wait; maybe they know the time."""
         if self.close_reason is not None or self.versions is None:
             on_response(self._refusal(), self._clock())
             return
@@ -214,7 +222,8 @@ class Connection:
             version = self.api_version(type(request))
         if timeout is None:
             timeout = self._options.request_timeout
-        now = self._clock()
+        if now is None:
+            now = self._clock()
         deadline = now + timeout
         self._pipeline.queue(
             request,

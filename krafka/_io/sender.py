@@ -132,7 +132,7 @@ class NodeSender:
         try:
             while self._may_send():
                 now = self._engine.clock()
-                connection = self._engine.pool.usable(self._node.node_id)
+                connection = self._engine.pool.usable(self._node.node_id, now)
                 if connection is None or connection.throttled_until > now:
                     break
                 try:
@@ -145,7 +145,7 @@ class NodeSender:
                     return
                 exchange = ProduceExchange(self._engine, self, self._node, connection, batches)
                 self._node.in_flight += 1
-                exchange.send()
+                exchange.send(now)
                 if self._engine.compression_id:
                     # Some of a millisecond went into it, which is enough for one turn of the event loop.
                     break
@@ -176,7 +176,7 @@ class ProduceExchange:
         self._topic_names: dict[bytes, str] = {}
         self._fatal: KafkaError | None = None
 
-    def send(self) -> None:
+    def send(self, now: float) -> None:
         """Hand the request to the connection, which calls `_answered` exactly once."""
         request, version = self._request()
         self._connection.post(
@@ -184,6 +184,7 @@ class ProduceExchange:
             version=version,
             on_response=self._answered,
             expect_response=self._engine.config.acks != 0,
+            now=now,
         )
 
     def _request(self) -> tuple[ProduceRequest, int]:

@@ -1,6 +1,7 @@
 from libc.stdint cimport int64_t
 
 from krafka._speedups.batch cimport PartitionBuffer, ProducerBatch
+from krafka._speedups.delivery cimport SendResult
 from krafka._speedups.record_batch cimport RecordFields, RecordView
 
 
@@ -31,6 +32,8 @@ cdef class Appender:
     cdef unsigned long owner_thread
     cdef int owner_process
     cdef object monotonic
+    cdef bint time_stands
+    cdef double time
     cdef object wall_clock
     cdef object on_opened
     cdef object on_sealed
@@ -38,6 +41,9 @@ cdef class Appender:
     cdef RecordFields scratch
     cdef bint scratch_in_use
 
+    cdef tuple append_chunk(
+        self, SendResult result, object topic, object values, Py_ssize_t limit, int64_t enough, bint exists
+    )
     cdef ProducerBatch place(
         self, object topic, object value, object key, object headers, object partition, object timestamp,
         double entered, Py_ssize_t* grant, int64_t* placed_at,

@@ -214,18 +214,29 @@ cdef class Appender:
         it has to wait, or the producer takes nothing more. A value that is not a valid record is noted as refused, and
         the rest go on.
         """
+        # Values that are there already take the time of the first: there are no milliseconds between them.
+        cdef bint exists = self.wall_clock is None and (
+            type(values) is ListIterator or type(values) is TupleIterator
+        )
+        cdef int64_t enough = self.appended_bytes + limit_bytes
+        self.time_stands = exists
+        if exists:
+            self.time = self.monotonic()
+        try:
+            return self.append_chunk(result, topic, values, limit, enough, exists)
+        finally:
+            self.time_stands = False
+
+    cdef tuple append_chunk(
+        self, SendResult result, object topic, object values, Py_ssize_t limit, int64_t enough, bint exists
+    ):
         cdef Py_ssize_t taken = 0
         cdef int64_t placed_at = 0
         cdef ProducerBatch batch
         cdef TopicBuffer buffer = None
         cdef PartitionBuffer partition
         cdef RecordView view
-        # Values that are there already take the time of the first: there are no milliseconds between them.
-        cdef bint exists = self.wall_clock is None and (
-            type(values) is ListIterator or type(values) is TupleIterator
-        )
         cdef bint is_ours = False
-        cdef int64_t enough = self.appended_bytes + limit_bytes
         view.key.data = NULL
         view.key.size = -1
         view_no_headers(&view)
@@ -433,7 +444,7 @@ cdef class Appender:
             raise error
         else:
             self.available -= capacity
-        now = self.monotonic()
+        now = self.time if self.time_stands else self.monotonic()
         return ProducerBatch(
             partition, capacity, now, (now if entered < 0 else entered) + self.delivery_timeout
         )

@@ -112,7 +112,7 @@ class RecordAccumulator:
         if not partition.queued:
             partition.queued = True
             node.ready.append(partition)
-        self._wake(node.node_id)
+            self._wake(node.node_id)
 
     @staticmethod
     def _is_open(batch: ProducerBatch) -> bool:

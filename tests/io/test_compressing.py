@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from krafka._io.compressing import CompressionWorkers
+from krafka.errors import NetworkError
 from tests.speedups.append_path import AppendPath
 
 if TYPE_CHECKING:
@@ -85,9 +86,9 @@ async def test_small_batches_share_a_turn() -> None:
     todo = batches(400, 400, 400, 400, 3000)
 
     class Noting(CompressionWorkers):
-        async def _run(self, batches: list[ProducerBatch]) -> None:
-            workers.append([len(batch.records) for batch in batches])
-            await super()._run(batches)
+        async def _run(self, job: list[Any]) -> None:
+            workers.append([len(records) for _, records in job])
+            await super()._run(job)
 
     with anyio.fail_after(60):
         async with anyio.create_task_group() as task_group:
@@ -95,6 +96,18 @@ async def test_small_batches_share_a_turn() -> None:
             await desk.all_done.wait()
     assert sorted(map(len, workers)) == [2, 3]
     assert sorted(size for _, size in turns) == sorted(len(batch.records) for batch in todo)
+
+
+async def test_a_batch_that_ends_before_its_turn_is_no_trouble() -> None:
+    todo = batches(2000, 2000)
+    contents = [bytes(batch.records) for batch in todo]
+    desk = Desk(2)
+    async with anyio.create_task_group() as task_group:
+        CompressionWorkers(task_group, bytes, desk.take, job_bytes=1000).start(todo)
+        for batch in todo:
+            batch.fail(NetworkError("too late"))
+        await desk.all_done.wait()
+    assert [desk.done[batch] for batch in todo] == contents
 
 
 async def test_the_event_loop_runs_meanwhile() -> None:
