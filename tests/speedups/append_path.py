@@ -1,4 +1,4 @@
-"""An append path without a producer around it: what it calls is noted, time stands still."""
+"""An append path without a producer around it: what it calls is noted, and time stands still if one likes."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class AppendPath:
         max_request_size: int = 1 << 20,
         delivery_timeout: float = 120.0,
         partitioner: Any = None,
+        stopped: bool = True,
     ) -> None:
         self.now = 100.0
         self.opened: list[ProducerBatch] = []
@@ -38,7 +39,7 @@ class AppendPath:
             on_opened=self.opened.append,
             on_sealed=self.sealed.append,
             on_hastened=self.hastened.append,
-            wall_clock=lambda: WALL_CLOCK,
+            wall_clock=(lambda: WALL_CLOCK) if stopped else None,
         )
         self.partitions = [PartitionBuffer(TOPIC, number) for number in range(partitions)]
         topic: TopicBuffer[PartitionBuffer] = TopicBuffer(TOPIC, partitioner)

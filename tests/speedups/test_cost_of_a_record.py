@@ -1,0 +1,137 @@
+"""What a record may cost on its way into a batch, counted and not timed: objects, and calls of Python code."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from krafka._speedups.delivery import SendResult
+from tests.speedups.append_path import TOPIC, AppendPath
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+RECORDS = 1000
+VALUE = b"v" * 20
+KEY = b"k" * 8
+HEADERS = [("trace", b"4bf92f35")]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_collected_meanwhile() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def open_path(partitions: int = 3) -> AppendPath:
+    """A path with a batch open for each partition, of a size that none of these tests fills."""
+    path = AppendPath(partitions=partitions, batch_size=1 << 20, buffer_memory=1 << 26, stopped=False)
+    for partition in range(partitions):
+        path.append(TOPIC, bytes(1 << 18), partition=partition)
+    return path
+
+
+def blocks_left_by(work: Callable[[], object]) -> int:
+    """How many blocks of Python's memory are in use after the work that were not before it."""
+    work()  # fills what Python keeps for later
+    before = sys.getallocatedblocks()
+    kept = work()
+    after = sys.getallocatedblocks()
+    del kept
+    return after - before
+
+
+def calls_of(work: Callable[[], object]) -> Counter[str]:
+    """The functions that run during the work, those written in Python and those that Python code calls."""
+    calls: Counter[str] = Counter()
+
+    def note(frame: Any, event: str, argument: Any) -> None:
+        if event == "call":
+            calls[frame.f_code.co_qualname] += 1
+        elif event == "c_call":
+            calls[argument.__qualname__] += 1
+
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    del calls["setprofile"]
+    return calls
+
+
+def append_each(append: Any, kept: list[Any], **fields: Any) -> list[Any]:
+    for at in range(RECORDS):
+        kept[at] = append(TOPIC, VALUE, **fields)
+    return kept
+
+
+FIELDS = [{}, {"key": KEY}, {"key": KEY, "headers": HEADERS}, {"partition": 1, "timestamp": 5}]
+
+
+@pytest.mark.parametrize("fields", FIELDS, ids=lambda fields: "+".join(fields) or "value")
+def test_a_record_leaves_one_object(fields: dict[str, Any]) -> None:
+    path = open_path()
+    kept = [None] * RECORDS
+    assert blocks_left_by(lambda: append_each(path.append, kept, **fields)) <= RECORDS + 2
+
+
+@pytest.mark.parametrize("fields", FIELDS, ids=lambda fields: "+".join(fields) or "value")
+def test_a_record_whose_delivery_nobody_keeps_leaves_nothing(fields: dict[str, Any]) -> None:
+    path = open_path()
+
+    def work() -> None:
+        for _ in range(RECORDS):
+            path.append(TOPIC, VALUE, **fields)
+
+    assert blocks_left_by(work) <= 2
+
+
+@pytest.mark.parametrize("fields", FIELDS[:2], ids=lambda fields: "+".join(fields) or "value")
+def test_a_record_runs_no_python(fields: dict[str, Any]) -> None:
+    append = open_path().append
+    kept = [None] * RECORDS
+    calls = calls_of(lambda: append_each(append, kept, **fields))
+    assert max(calls.values()) == 1, calls
+
+
+def test_a_delivery_is_no_trouble_for_the_garbage_collector() -> None:
+    path = open_path()
+    assert not gc.is_tracked(path.append(TOPIC, VALUE))
+
+
+def test_bulk_records_leave_two_numbers_each() -> None:
+    path = open_path()
+    values = [VALUE] * RECORDS
+    result = SendResult()
+    path.appender.append_many(result, TOPIC, iter(values[:10]), 10, 1 << 20)
+
+    def work() -> None:
+        path.appender.append_many(result, TOPIC, iter(values), RECORDS, 1 << 24)
+
+    assert blocks_left_by(work) <= 12
+    assert len(result) == 2 * RECORDS + 10
+
+
+def test_bulk_records_run_no_python() -> None:
+    path = open_path()
+    values = [VALUE] * RECORDS
+    result = SendResult()
+    calls = calls_of(lambda: path.appender.append_many(result, TOPIC, iter(values), RECORDS, 1 << 24))
+    assert max(calls.values()) == 1, calls
+
+
+def test_a_full_batch_tells_once_that_it_opened_and_once_that_it_is_full() -> None:
+    path = AppendPath(partitions=1, batch_size=4096, buffer_memory=1 << 26)
+    for _ in range(RECORDS):
+        path.append(TOPIC, VALUE)
+    batches = path.take_all()
+    assert len(batches) > 5
+    assert len(path.opened) == len(batches)
+    assert len(path.sealed) == len(batches) - 1
