@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -120,7 +121,10 @@ def _text(option: Option, value: Any) -> str | None:
         return None
     if not isinstance(value, str):
         raise option.error("must be str", value)
-    length = len(value.encode(errors="replace"))
+    try:
+        length = len(value.encode())
+    except UnicodeEncodeError as error:
+        raise option.error("must be valid Unicode text", value) from error
     if not option.low <= length <= option.high:
         raise option.error(f"must be {option.low:g} to {option.high:g} bytes of UTF-8", value)
     return value
@@ -299,6 +303,7 @@ _TABLE = (
         _whole,
         "bytes",
         low=1,
+        high=sys.maxsize,
         kafka="buffer.memory",
         librdkafka=("queue.buffering.max.kbytes",),
     ),
@@ -319,6 +324,8 @@ _TABLE = (
         _seconds,
         "seconds",
         low=0.001,
+        # It travels as 32 bits of milliseconds.
+        high=INT32_MAX // 1000,
         kafka="request.timeout.ms",
         librdkafka=("socket.timeout.ms",),
     ),

@@ -26,7 +26,7 @@ from krafka.errors import (
     ProducerCrashedError,
     ProducerStateError,
 )
-from krafka.records import PartitionInfo, ProducerRecord
+from krafka.records import PartitionInfo, ProducerRecord, explain_invalid
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Iterable
@@ -76,6 +76,11 @@ class Producer(AsyncContextManagerMixin):
             )
         else:
             self._config = ProducerConfig(bootstrap_servers=bootstrap_servers, **options)
+        if connector is not None and not callable(getattr(connector, "connect", None)):
+            raise ConfigError(
+                f"connector must have a method connect(host, port), got {type(connector).__name__}",
+                option="connector",
+            )
         self._connector = connector
         self._engine_or_none: Engine | None = None
         self._background: anyio.CancelScope | None = None
@@ -109,6 +114,10 @@ class Producer(AsyncContextManagerMixin):
         try:
             async with anyio.create_task_group() as host:
                 await host.start(self._run_background, name="krafka producer")
+                # A cancelled block still gets close_timeout for its records; leaving it cancels this scope itself. Who
+                # is cancelled before, while the producer opens, has nobody who would.
+                if self._background is not None:
+                    self._background.shield = True
                 try:
                     yield self
                     await self._barrier()
@@ -133,15 +142,15 @@ class Producer(AsyncContextManagerMixin):
                 engine = Engine(self._config, task_group, connector=self._connector)
                 self._engine_or_none = engine
                 self._background = task_group.cancel_scope
-                # A cancelled block still gets close_timeout for its records; leaving it cancels this scope itself.
-                self._background.shield = True
                 # The instance's own attribute: a call goes straight to compiled code, past this class.
                 self.__dict__["enqueue_nowait"] = engine.accumulator.appender.append
                 engine.start()
                 task_status.started()
         finally:
-            self._end_records()
-            self._finished.set()
+            try:
+                self._end_records()
+            finally:
+                self._finished.set()
 
     def _end_records(self) -> None:
         """Give every record without an outcome one, whatever ended the background tasks."""
@@ -158,7 +167,7 @@ class Producer(AsyncContextManagerMixin):
                 f"a background task of the producer failed: {_first_leaf(failure)!r}"
             )
             error.__cause__ = _first_leaf(failure)
-        engine.shut(engine.failure or error)
+        engine.shut(engine.failure or error, refusal=engine.failure or _closed())
 
     async def _barrier(self) -> None:
         """Take no more records, and wait for the outcome of each that was sent before."""
@@ -166,7 +175,7 @@ class Producer(AsyncContextManagerMixin):
             return
         if not self._closing:
             self._closing = True
-            self._engine_or_none.refuse(ProducerClosedError("the producer is closed; make a new one"))
+            self._engine_or_none.refuse(_closed())
         await self._engine_or_none.admission.records.wait_until_empty()
         await self._engine_or_none.flush()
 
@@ -248,6 +257,9 @@ class Producer(AsyncContextManagerMixin):
         try:
             delivery = engine.append(topic, value, key, headers, partition, timestamp)
         except (BufferFullError, MetadataNotReadyError):
+            delivery = None
+        if delivery is None:
+            # Not where the first error is handled, which would be shown along with what comes of the wait.
             delivery = await self._admit(topic, value, key, headers, partition, timestamp)
         return await delivery
 
@@ -288,7 +300,8 @@ class Producer(AsyncContextManagerMixin):
                 topic, value, key=key, headers=headers, partition=partition, timestamp=timestamp
             )
         except (BufferFullError, MetadataNotReadyError):
-            return await self._admit(topic, value, key, headers, partition, timestamp)
+            pass  # as in `send`
+        return await self._admit(topic, value, key, headers, partition, timestamp)
 
     def enqueue_nowait(
         self,
@@ -335,9 +348,13 @@ class Producer(AsyncContextManagerMixin):
             raise for_raising(engine.failure)
         bulk = BulkSend(engine)
         if isinstance(topic_or_records, str):
-            if values is None:
-                raise TypeError("send_many(topic, values) needs the values")
+            if values is None or isinstance(values, str | bytes | bytearray | memoryview):
+                raise TypeError(
+                    f"send_many(topic, values) needs an iterable of values, got {type(values).__name__}"
+                )
             await bulk.take_values(topic_or_records, values)
+        elif values is not None:
+            raise TypeError("send_many takes a topic and values, or records alone")
         else:
             await bulk.take_records(topic_or_records)
         await bulk.result.wait()
@@ -355,10 +372,14 @@ class Producer(AsyncContextManagerMixin):
     async def partitions_for(self, topic: str) -> list[PartitionInfo]:
         """Return the topic's partitions in order, fetching its metadata if need be, within `max_block`.
 
-        Raises `MetadataTimeoutError` with the reason as its cause, or the `KafkaError` that says why it cannot be had.
+        Raises `RecordValidationError` for what is no topic's name, `MetadataTimeoutError` with the reason as its cause,
+        or the `KafkaError` that says why it cannot be had.
         """
         engine = self._opened()
         await checkpoint()
+        problem = explain_invalid(topic, None, None, (), None, None)
+        if problem is not None:
+            raise problem
         with engine.admission.questions.one():
             metadata = await engine.metadata.wait_for_topic(topic, engine.clock() + self._config.max_block)
         return [
@@ -386,10 +407,14 @@ class Producer(AsyncContextManagerMixin):
         if self._engine_or_none is not None and self._engine_or_none.failure is not None:
             return self._engine_or_none.failure
         if self._closing or self._entered:
-            return ProducerClosedError("the producer is closed; make a new one")
+            return _closed()
         return ProducerStateError(
             "the producer is not open; use it inside `async with Producer(...) as producer:`"
         )
+
+
+def _closed() -> ProducerClosedError:
+    return ProducerClosedError("the producer is closed; make a new one")
 
 
 def _first_leaf(error: BaseException) -> BaseException:

@@ -88,18 +88,24 @@ class Admission:
         try:
             with self.records.one():
                 while True:
+                    needed = None
                     try:
                         delivery, grant = appender.append_granted(
                             topic, value, key, headers, partition, timestamp, entered, grant
                         )
                     except MetadataNotReadyError:
-                        await self._wait_for_metadata(topic, partition, deadline)
+                        needed = 0
                     except BufferFullError as full:
+                        needed = full.needed
+                    # What comes of the waits is an error of its own, not one of handling these.
+                    if needed is None:
+                        return delivery
+                    if needed == 0:
+                        await self._wait_for_metadata(topic, partition, deadline)
+                    else:
                         memory.release(grant)
                         grant = 0
-                        grant = await self._wait_for_memory(full.needed, topic, entered, deadline)
-                    else:
-                        return delivery
+                        grant = await self._wait_for_memory(needed, topic, entered, deadline)
         finally:
             memory.release(grant)
         raise AssertionError("unreachable: the loop returns or raises")

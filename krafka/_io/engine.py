@@ -13,6 +13,7 @@ from krafka._io.alarm import Alarm
 from krafka._io.brokers import BrokerPool
 from krafka._io.compressing import CompressionWorkers
 from krafka._io.connection import Connection, ConnectionOptions
+from krafka._io.forks import refuse_in_children
 from krafka._io.identity import IdentityKeeper
 from krafka._io.metadata import MetadataRefresher
 from krafka._io.sender import NodeSender
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from krafka._io.transport import Connector
     from krafka._speedups.batch import ProducerBatch
     from krafka._speedups.delivery import Delivery
+    from krafka._state.partition import Partition
     from krafka.config import ProducerConfig
 
 logger = logging.getLogger(__name__)
@@ -87,6 +89,7 @@ class Engine:
             inline_bytes=inline_bytes,
             compress_elsewhere=workers.start if workers else None,
         )
+        refuse_in_children(self.accumulator.appender)
         self.pool = self._make_pool(connector)
         self.metadata = MetadataRefresher(
             self.pool,
@@ -193,20 +196,17 @@ class Engine:
 
     def deadline_error(self, batch: ProducerBatch) -> DeliveryTimeoutError:
         """What to tell of a batch whose time is up: where it was by then, and the last thing that went wrong."""
+        partition: Partition = batch.partition
         possibly_written = batch.possibly_written or batch.on_wire
-        cause = batch.last_error or self.metadata.last_error or self.pool.last_error
-        leaderless = batch.partition.node is None
+        cause = batch.last_error or partition.last_error or self.metadata.last_error or self.pool.last_error
         if batch.on_wire:
-            state = "it was sent and not answered"
-        elif batch.attempts:
-            state = f"it was sent {batch.attempts} times in vain"
-            if leaderless:
-                state += ", and now the partition has no leader"
-        elif leaderless:
-            state = "the partition has no leader to send it to"
-            cause = cause or LeaderNotAvailableError(f"{batch.partition} has no leader in the metadata")
+            answers = self.config.acks != Acks.NONE
+            state = "it was sent and not answered" if answers else "its connection did not take it to the end"
         else:
-            state = f"it was never sent to its leader, broker {batch.partition.node.node_id}"
+            state = f"it was sent {batch.attempts} times in vain" if batch.attempts else "it was never sent"
+            state += f"; {self._obstacle(partition)}"
+            if partition.node is None:
+                cause = cause or LeaderNotAvailableError(f"{partition} has no leader in the metadata")
         error = DeliveryTimeoutError(
             f"a batch of {batch.record_count} records for {batch.partition} was not delivered within "
             f"{self.config.delivery_timeout:g} s (delivery_timeout): {state}"
@@ -216,6 +216,25 @@ class Engine:
         )
         error.__cause__ = cause
         return error
+
+    def _obstacle(self, partition: Partition) -> str:
+        """What is in the way of a partition's batches as of now, as far as that is known."""
+        topic = self.accumulator.appender.topics.get(partition.topic)
+        if topic is not None and partition.partition >= len(topic.partitions):
+            return f"the topic has {len(topic.partitions)} partitions now, so this one is gone"
+        if partition.node is None:
+            return "the partition has no leader to send it to"
+        leader = f"its leader, broker {partition.node.node_id}"
+        connection = self.pool.usable(partition.node.node_id)
+        if connection is None:
+            return f"there is no connection to {leader}"
+        if self.needs_identity:
+            return "the producer has no producer id yet"
+        if connection.throttled_until > self.clock():
+            return f"{leader}, has asked this client to pause because of a quota"
+        if partition.last_error is not None:
+            return f"{leader}, takes no batches of the partition"
+        return f"there was no room for it in the requests to {leader}"
 
     # -- the cluster ----------------------------------------------------------------------------------------------
 
@@ -279,12 +298,15 @@ class Engine:
         self.accumulator.appender.refuse_with(error)
         self.admission.questions.end(error)
 
-    def shut(self, error: KafkaError) -> None:
-        """Take no records at all any more, and end those without an outcome with this error."""
+    def shut(self, error: KafkaError, *, refusal: KafkaError | None = None) -> None:
+        """Take no records at all any more, and end those without an outcome with this error.
+
+        `refusal` is for those who come later, if there is something else to tell them.
+        """
         self._shut = True
         self.refuse(error)
         # A wait that is over when it is cancelled ends as if it was not: its record would come after all others ended.
-        self.accumulator.appender.refuse_with(error, granted=True)
+        self.accumulator.appender.refuse_with(refusal or error, granted=True)
         self.metadata.fail(error)
         self.admission.records.end(error)
         self._fail_incomplete(error)
@@ -296,7 +318,11 @@ class Engine:
             if batch.on_wire or batch.possibly_written:
                 own = type(error)(f"{error}; {batch.partition}: it may be in the log", possibly_written=True)
                 own.__cause__ = error.__cause__
-            self.accumulator.withdraw(batch, own)
+            try:
+                self.accumulator.withdraw(batch, own)
+            except Exception:
+                # A bug with one batch must not cost the records of all others their outcomes.
+                logger.exception("%r could not be ended", batch)
 
     async def flush(self) -> None:
         """Return when every record appended before this call has its outcome.

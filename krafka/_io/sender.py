@@ -83,6 +83,7 @@ class NodeSender:
             await self._woken.wait()
             self._woken = anyio.Event()
             self._sleeps = True
+            self._accumulator.begin_turn()
             while self._may_send():
                 connection = self._engine.pool.usable(self._node.node_id) or await self._connect()
                 if connection is not None and not await self._waited_for_quota(connection):
@@ -146,13 +147,12 @@ class NodeSender:
                 exchange = ProduceExchange(self._engine, self, self._node, connection, batches)
                 self._node.in_flight += 1
                 exchange.send(now)
-                if self._engine.compression_id:
-                    # Some of a millisecond went into it, which is enough for one turn of the event loop.
-                    break
             else:
                 return
         finally:
             self._is_held = False
+            if self._accumulator.needs_turn:
+                self.wake()
         self.wake()
 
 

@@ -18,6 +18,7 @@ cdef class TopicBuffer:
 
 
 cdef class Appender:
+    cdef object __weakref__
     cdef readonly dict topics
     cdef readonly Py_ssize_t batch_size
     cdef readonly Py_ssize_t max_request_size
@@ -27,6 +28,7 @@ cdef class Appender:
     cdef readonly int64_t appended_bytes
     cdef Py_ssize_t records_limit
     cdef double delivery_timeout
+    cdef int64_t span_ms
     cdef readonly object refusal
     cdef bint refuses_granted
     cdef unsigned long owner_thread
@@ -60,8 +62,11 @@ cdef class Appender:
         self, object topic, object value, object key, object headers, object partition, object timestamp
     ) except? -1
     cdef ProducerBatch write(
-        self, PartitionBuffer partition, const RecordView* view, int64_t timestamp, double entered, Py_ssize_t* grant
+        self, PartitionBuffer partition, const RecordView* view, int64_t timestamp, int64_t entered_ms, double entered,
+        Py_ssize_t* grant
     )
+    cdef int64_t coarse_ms(self) except? -1
+    cdef bint may_join(self, ProducerBatch batch, int64_t entered_ms)
     cdef Py_ssize_t limit_of(self, PartitionBuffer partition)
     cdef bint grow(self, ProducerBatch batch, Py_ssize_t needed) except -1
     cdef ProducerBatch open_batch(

@@ -36,6 +36,7 @@ class Appender:
         buffer_memory: int,
         max_request_size: int,
         delivery_timeout: float,
+        batch_span: float = ...,
         monotonic: Callable[[], float],
         on_opened: Callable[[ProducerBatch], object],
         on_sealed: Callable[[Any], object],

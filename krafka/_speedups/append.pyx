@@ -25,7 +25,7 @@ from krafka._speedups.varint cimport varint_size
 import os
 from threading import get_ident
 
-from krafka._speedups.batch import for_raising
+from krafka._speedups.batch import check_owner, for_raising
 from krafka.errors import (
     BufferFullError,
     KafkaError,
@@ -131,6 +131,7 @@ cdef class Appender:
         Py_ssize_t buffer_memory,
         Py_ssize_t max_request_size,
         double delivery_timeout,
+        double batch_span=1e9,
         object monotonic,
         object on_opened,
         object on_sealed,
@@ -144,6 +145,7 @@ cdef class Appender:
         self.available = buffer_memory
         self.max_request_size = max_request_size
         self.delivery_timeout = delivery_timeout
+        self.span_ms = <int64_t>(min(batch_span, 1e9) * 1000)
         self.monotonic = monotonic
         self.wall_clock = wall_clock
         self.on_opened = on_opened
@@ -167,16 +169,7 @@ cdef class Appender:
 
     def check_caller(self):
         """Raise ProducerStateError in any thread or process but the one the producer was opened in."""
-        if os.getpid() != self.owner_process:
-            raise ProducerStateError(
-                f"this producer was opened in process {self.owner_process} and is used in process {os.getpid()}; "
-                "a forked process has to open a producer of its own"
-            )
-        if get_ident() != self.owner_thread:
-            raise ProducerStateError(
-                "this producer is used from a thread other than its event loop's; "
-                "call it through anyio.from_thread.run"
-            )
+        check_owner(self.owner_thread, self.owner_process)
 
     def append(
         self,
@@ -237,6 +230,7 @@ cdef class Appender:
         cdef PartitionBuffer partition
         cdef RecordView view
         cdef bint is_ours = False
+        cdef int64_t entered_ms = self.coarse_ms() if exists else 0
         view.key.data = NULL
         view.key.size = -1
         view_no_headers(&view)
@@ -253,12 +247,13 @@ cdef class Appender:
                     if buffer is not None and self.refusal is None and view_plain(value, &view.value):
                         # The topic was looked up and checked for the value before.
                         if not exists:
-                            placed_at = krafka_wall_clock_ms() if self.wall_clock is None else self.wall_clock()
+                            entered_ms = self.coarse_ms()
+                            placed_at = entered_ms if self.wall_clock is None else self.wall_clock()
                         if buffer.partitioner is None:
                             partition = buffer.next_available()
                         else:
                             partition = buffer.choose(&view, None, None)
-                        batch = self.write(partition, &view, placed_at, -1.0, NULL)
+                        batch = self.write(partition, &view, placed_at, entered_ms, -1.0, NULL)
                         buffer.appended += 1
                     else:
                         batch = self.place(topic, value, None, None, None, None, -1.0, NULL, &placed_at)
@@ -301,7 +296,7 @@ cdef class Appender:
         try:
             try:
                 fields.take(value, key, headers)
-            except (TypeError, ValueError, BufferError, OverflowError) as error:
+            except Exception as error:
                 raise _diagnosed(error, topic, value, key, headers, partition, timestamp) from error
             return self.place_view(
                 &fields.view, topic, value, key, headers, partition, timestamp, entered, grant, placed_at
@@ -317,17 +312,20 @@ cdef class Appender:
     ):
         cdef PyObject* found
         cdef TopicBuffer buffer
-        cdef int64_t at
+        cdef int64_t at, entered_ms
         cdef ProducerBatch batch
         if timestamp is not None or partition is not None or type(topic) is not str or self.wall_clock is not None:
             at = self.check(topic, value, key, headers, partition, timestamp)
+            entered_ms = self.coarse_ms()
         else:
-            at = krafka_wall_clock_ms()
+            at = entered_ms = krafka_wall_clock_ms()
+        if entered >= 0:
+            entered_ms -= <int64_t>((self.monotonic() - entered) * 1000)
         found = PyDict_GetItemWithError(self.topics, topic)
         if found is NULL:
             raise self.missing(topic, value, key, headers, partition, timestamp)
         buffer = <TopicBuffer>found
-        batch = self.write(buffer.choose(view, key, partition), view, at, entered, grant)
+        batch = self.write(buffer.choose(view, key, partition), view, at, entered_ms, entered, grant)
         buffer.appended += 1
         placed_at[0] = at
         return batch
@@ -337,8 +335,10 @@ cdef class Appender:
     ) except? -1:
         """Look at what may be wrong besides the bytes; return the record's timestamp."""
         try:
-            if partition is not None and (type(partition) is not int or not 0 <= partition <= MAX_PARTITION):
-                raise ValueError
+            if partition is not None and (
+                not isinstance(partition, int) or isinstance(partition, bool) or not 0 <= partition <= MAX_PARTITION
+            ):
+                raise ValueError(f"partition {partition!r}")
             hash(topic)
             if timestamp is not None:
                 return timestamp_ms(timestamp)
@@ -355,11 +355,30 @@ cdef class Appender:
             f"the partitions of topic {topic!r} are not known yet; await enqueue() or send(), which fetch them"
         )
 
+    cdef int64_t coarse_ms(self) except? -1:
+        """The cheapest clock there is, for how long a batch has been open; it may jump, which costs some batches."""
+        return krafka_wall_clock_ms() if self.wall_clock is None else <int64_t>(self.monotonic() * 1000)
+
+    cdef bint may_join(self, ProducerBatch batch, int64_t entered_ms):
+        """Whether a record came soon enough after the others of a batch, with whom it shares the deadline."""
+        if entered_ms < batch.oldest_ms:
+            if batch.oldest_ms - entered_ms > self.span_ms:
+                return False
+            batch.oldest_ms = entered_ms
+            return True
+        return entered_ms - batch.oldest_ms <= self.span_ms
+
     cdef ProducerBatch write(
-        self, PartitionBuffer partition, const RecordView* view, int64_t timestamp, double entered, Py_ssize_t* grant
+        self, PartitionBuffer partition, const RecordView* view, int64_t timestamp, int64_t entered_ms, double entered,
+        Py_ssize_t* grant
     ):
         cdef ProducerBatch batch = partition.open_batch
         cdef Py_ssize_t body, needed
+        if batch is not None and not self.may_join(batch, entered_ms):
+            self.check_caller()
+            partition.pending.append(partition.take_open())
+            self.on_sealed(partition)
+            batch = None
         if batch is not None:
             body = record_body_size(view, timestamp - batch.records.base_timestamp, batch.records.count)
             needed = batch.records.used + varint_size(body) + body
@@ -382,6 +401,7 @@ cdef class Appender:
                 "raise it (and the topic's max.message.bytes) or make the record smaller"
             )
         batch = self.open_batch(partition, needed, entered, grant)
+        batch.oldest_ms = entered_ms
         self.appended_bytes += body
         write_record(batch.records, view, timestamp, body)
         partition.open_batch = batch
@@ -445,13 +465,20 @@ cdef class Appender:
         else:
             self.available -= capacity
         now = self.time if self.time_stands else self.monotonic()
-        return ProducerBatch(
+        batch = ProducerBatch(
             partition, capacity, now, (now if entered < 0 else entered) + self.delivery_timeout
         )
+        batch.owner_thread = self.owner_thread
+        batch.owner_process = self.owner_process
+        return batch
 
 
 def _diagnosed(error, topic, value, key, headers, partition, timestamp):
-    invalid = explain_invalid(topic, value, key, () if headers is None else headers, partition, timestamp)
+    try:
+        invalid = explain_invalid(topic, value, key, () if headers is None else headers, partition, timestamp)
+    except Exception:
+        # What could not be encoded may not let itself be looked at either: a memoryview that was released, say.
+        invalid = None
     return invalid or RecordValidationError(
         f"record for topic {topic!r} cannot be encoded: {type(error).__name__}: {error}"
     )

@@ -19,6 +19,9 @@ cdef class ProducerBatch:
     cdef public bint expedited
     cdef public bint possibly_written
     cdef public bint in_compression
+    cdef int64_t oldest_ms
+    cdef unsigned long owner_thread
+    cdef int owner_process
     cdef public object body
     cdef public object last_error
     cdef readonly bint done

@@ -9,8 +9,12 @@ from krafka._speedups.record_metadata cimport metadata_of
 from bisect import bisect_right
 from collections import deque
 from copy import copy
+from os import getpid
+from threading import get_ident
 
 from anyio import Event
+
+from krafka.errors import ProducerStateError
 
 
 cdef extern from "Python.h":
@@ -101,7 +105,12 @@ cdef class ProducerBatch:
         return self.parts is not None
 
     def wait(self):
-        """Return an awaitable that ends when outcomes are known, all or those of a part; many tasks may wait."""
+        """Return an awaitable that ends when outcomes are known, all or those of a part; many tasks may wait.
+
+        Raises ProducerStateError in any thread or process but the producer's: nobody there would ever wake who waits.
+        """
+        if self.owner_process:
+            check_owner(self.owner_thread, self.owner_process)
         if self.event is None:
             self.event = Event()
         return self.event.wait()
@@ -163,6 +172,8 @@ cdef class ProducerBatch:
             self.partition, min(capacity, self.records.used), self.created, self.deadline
         )
         part.whole = self
+        part.owner_thread = self.owner_thread
+        part.owner_process = self.owner_process
         part.attempts = max(self.attempts - 1, 0)
         part.last_error = self.last_error
         return part
@@ -224,6 +235,19 @@ cdef class ProducerBatch:
         return (
             f"<ProducerBatch {self.partition.topic}-{self.partition.partition} records={self.record_count} "
             f"base_sequence={self.base_sequence} attempts={self.attempts} done={self.done}>"
+        )
+
+
+def check_owner(unsigned long thread, int process):
+    """Raise ProducerStateError unless this is that thread of that process, in which a producer was opened."""
+    if getpid() != process:
+        raise ProducerStateError(
+            f"this producer was opened in process {process} and is used in process {getpid()}; "
+            "a forked process has to open a producer of its own"
+        )
+    if get_ident() != thread:
+        raise ProducerStateError(
+            "this producer is used from a thread other than its event loop's; call it through anyio.from_thread.run"
         )
 
 

@@ -13,8 +13,8 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from krafka._speedups.append import Appender, TopicBuffer
-from krafka._speedups.batch import for_raising
 from krafka._state.memory import BufferMemory
+from krafka._state.outcomes import in_doubt
 from krafka._state.partition import NONE, Node, Partition
 from krafka.config import Acks
 from krafka.partitioners import DefaultPartitioner
@@ -53,7 +53,7 @@ class RecordAccumulator:
         self._awaits_answers = config.acks != Acks.NONE
         self.sequences = sequences
         self._compress = compress
-        self._inline_bytes = inline_bytes
+        self._inline_bytes = self._inline_left = inline_bytes
         self._compress_elsewhere = compress_elsewhere
         self._wake = wake
         self._wake_at = wake_at
@@ -62,6 +62,7 @@ class RecordAccumulator:
             buffer_memory=config.buffer_memory,
             max_request_size=config.max_request_size,
             delivery_timeout=config.delivery_timeout,
+            batch_span=batch_span(config),
             monotonic=monotonic,
             on_opened=self._opened,
             on_sealed=self._mark_ready,
@@ -131,25 +132,24 @@ class RecordAccumulator:
     def drain(self, node: Node, now: float, max_bytes: int) -> list[ProducerBatch]:
         """Take the batches of one request to a broker: at most one a partition, at most `max_bytes`, but one at least.
 
-        Records to compress beyond `inline_bytes` are left to `compress_elsewhere`, which gives them to `compressed`.
+        Records to compress beyond `inline_bytes` in a turn are left to `compress_elsewhere`, and come to `compressed`.
         Partitions that had their turn go to the end of the broker's queue, so that each gets its turn.
         """
         drained: list[ProducerBatch] = []
         elsewhere: list[ProducerBatch] = []
         size = 0
-        inline_bytes = self._inline_bytes
         for _ in range(len(node.ready)):
             partition = node.ready[0]
             batch = self._sendable(partition, node, now)
             if batch is not None:
                 batch = self._closed(batch)
                 if batch.body is None:
-                    if len(batch.records) > inline_bytes:
+                    if len(batch.records) > self._inline_left:
                         batch.in_compression = True
                         elsewhere.append(batch)
                         batch = None
                     else:
-                        inline_bytes -= len(batch.records)
+                        self._inline_left -= len(batch.records)
                         self._take_body(batch, self._compressed(batch))
             if batch is None:
                 node.ready.popleft()
@@ -170,6 +170,15 @@ class RecordAccumulator:
         if elsewhere and self._compress_elsewhere is not None:
             self._compress_elsewhere(elsewhere)
         return drained
+
+    def begin_turn(self) -> None:
+        """Whoever drains has let others run since, so that it may compress for as long as it may at a stretch again."""
+        self._inline_left = self._inline_bytes
+
+    @property
+    def needs_turn(self) -> bool:
+        """Whether `begin_turn` is due: much was compressed since."""
+        return self._inline_left < self._inline_bytes / 2
 
     def prune(self, node: Node) -> None:
         """Take partitions that have nothing left to send out of a broker's queue."""
@@ -245,8 +254,8 @@ class RecordAccumulator:
             self._drained_records += batch.record_count
         batch.attempts += 1
         batch.attempt_leader_epoch = partition.leader_epoch
+        batch.on_wire = True
         if self._awaits_answers:
-            batch.on_wire = True
             partition.on_wire += 1
             partition.wire_node_id = node.node_id
 
@@ -260,7 +269,8 @@ class RecordAccumulator:
         """The answer to a batch is here, or will never come."""
         if batch.on_wire:
             batch.on_wire = False
-            batch.partition.on_wire -= 1
+            if self._awaits_answers:
+                batch.partition.on_wire -= 1
 
     def settle(self, partition: Partition) -> None:
         """Look again at a partition after batches of it left the wire: heal its numbering, queue what may go now."""
@@ -280,6 +290,7 @@ class RecordAccumulator:
 
     def acknowledge(self, batch: ProducerBatch, base_offset: int, log_append_time: int) -> None:
         """The batch is in the log. A batch whose deadline passed before keeps the outcome it had."""
+        batch.partition.last_error = None
         if self.sequences is not None and batch.base_sequence != NONE:
             self.sequences.acknowledged(batch.partition, batch)
         if not batch.done:
@@ -301,8 +312,8 @@ class RecordAccumulator:
         """
         if batch.possibly_written:
             refused = False
-            error = _in_doubt(error)
-            record_errors = {index: _in_doubt(each) for index, each in (record_errors or {}).items()}
+            error = in_doubt(error)
+            record_errors = {index: in_doubt(each) for index, each in (record_errors or {}).items()}
         if self.sequences is not None and batch.base_sequence != NONE and batch in batch.partition.in_flight:
             if refused:
                 self.sequences.refused(batch.partition, batch)
@@ -363,7 +374,7 @@ class RecordAccumulator:
             return
         if partition.open_batch is batch:
             partition.take_open()
-        else:
+        elif batch in partition.pending:
             partition.pending.remove(batch)
         self.fail(batch, error)
         self.settle(partition)
@@ -468,13 +479,9 @@ class RecordAccumulator:
         return buffer is None or all(partition.is_idle for partition in buffer.partitions)
 
 
-def _in_doubt(error: KafkaError) -> KafkaError:
-    """The error for records that an attempt before the one it speaks of may have written."""
-    if error.possibly_written:
-        return error
-    doubtful = for_raising(error)
-    doubtful.args = (
-        f"{error}; an earlier attempt, whose answer never came, may have written it all the same",
-    )
-    doubtful.possibly_written = True
-    return doubtful
+def batch_span(config: ProducerConfig) -> float:
+    """Seconds from a batch's first record to its last: all share one deadline, which is the first one's.
+
+    A batch that lingers, or whose broker takes it, is closed long before.
+    """
+    return config.linger + max(config.delivery_timeout / 100, 0.01)

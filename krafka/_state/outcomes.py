@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from krafka._speedups.batch import for_raising
 from krafka._speedups.record_batch import HEADER_SIZE
 from krafka._state.rules import Batch, Number, rule_for
 from krafka.errors import (
@@ -113,7 +114,7 @@ def judge(
     """
     if error.possibly_written:
         batch.possibly_written = True
-    batch.last_error = error
+    batch.last_error = batch.partition.last_error = error
     rule = rule_for(error)
     if rule.ends_producer:
         return Verdict.FAIL_PRODUCER
@@ -146,3 +147,15 @@ def _note_missing(sequences: Sequences, rule: Rule, batch: ProducerBatch, log_st
         sequences.forgotten(batch.partition, batch, log_start_offset)
     else:
         sequences.out_of_order(batch.partition, batch)
+
+
+def in_doubt(error: KafkaError) -> KafkaError:
+    """The error for records that an attempt before the one it speaks of may have written."""
+    if error.possibly_written:
+        return error
+    doubtful = for_raising(error)
+    doubtful.args = (
+        f"{error}; an earlier attempt, whose answer never came, may have written it all the same",
+    )
+    doubtful.possibly_written = True
+    return doubtful

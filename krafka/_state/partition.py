@@ -9,6 +9,7 @@ from krafka._speedups.batch import PartitionBuffer
 
 if TYPE_CHECKING:
     from krafka._speedups.batch import ProducerBatch
+    from krafka.errors import KafkaError
 
 NONE = -1
 
@@ -30,7 +31,8 @@ class Partition(PartitionBuffer):
     `in_flight` lists, in the order they were first sent, the batches whose fate is open: on the wire or waiting to
     be sent again. `unresolved` says that a batch ended with its fate unknown. `gap` is -1, or the drain order from
     which on no batch can be taken, because a sequence number there is missing in the log for good. `overtaken` are the
-    drain orders of batches that were acknowledged before one that was first sent before them.
+    drain orders of batches that were acknowledged before one that was first sent before them. `last_error` is what
+    befell a batch last; None once one was acknowledged since.
     """
 
     __slots__ = (
@@ -38,6 +40,7 @@ class Partition(PartitionBuffer):
         "gap",
         "in_flight",
         "last_acked_sequence",
+        "last_error",
         "leader_epoch",
         "next_sequence",
         "node",
@@ -63,6 +66,7 @@ class Partition(PartitionBuffer):
         self.producer_epoch = NONE
         self.next_sequence = 0
         self.last_acked_sequence = NONE
+        self.last_error: KafkaError | None = None
         self.topic_id = b""
         self.unresolved = False
         self.gap = NONE

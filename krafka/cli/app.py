@@ -120,6 +120,7 @@ def produce(
         raise click.UsageError(
             f"{file} cannot be read: {getattr(error, 'strerror', None) or error}"
         ) from error
+    _check_report_is_not_input(report, file)
     with contextlib.closing(source), _report_file(report) as report_file, library_warnings(quiet=quiet):
         if source.is_terminal and not quiet:
             say("krafka: reading from the terminal; end with Ctrl-D")
@@ -160,6 +161,15 @@ def _make_reader(
     if input_format == "jsonl":
         return readers.JsonLineReader(limit, key_field)
     return readers.CsvReader(limit, key_field)
+
+
+def _check_report_is_not_input(report: str | None, file: str) -> None:
+    """Refuse to empty the input before it is read."""
+    if report is None or "-" in {report, file}:
+        return
+    with contextlib.suppress(OSError):
+        if os.path.samefile(report, file):
+            raise click.UsageError(f"the report {report} is the input file; give another name")
 
 
 @contextlib.contextmanager
@@ -219,6 +229,7 @@ def run() -> None:
         error.show()
         code = error.exit_code
     except (click.exceptions.Abort, KeyboardInterrupt):
+        click.echo("krafka: interrupted", err=True)
         code = INTERRUPTED
     except BrokenPipeError:
         code = 1

@@ -87,14 +87,19 @@ class ProduceRun:
             with self._work:
                 await self._check_topic(producer)
                 await self._read_and_send(producer)
-                await self.outcomes.settle_all()
+                await self._settle(producer)
                 return
             with anyio.move_on_after(self.job.config.close_timeout):
-                await self.outcomes.settle_all()
+                await self._settle(producer)
                 return
             # Leaving the block would wait once more.
             with contextlib.suppress(CloseTimeoutError):
                 await producer.close(timeout=0)
+
+    async def _settle(self, producer: Producer) -> None:
+        """Wait for every outcome, but for no linger: nothing is to come that could share a batch."""
+        await producer.flush()
+        await self.outcomes.settle_all()
 
     async def _check_topic(self, producer: Producer) -> None:
         """Find out before the first line is read whether the topic can be sent to. Raises KafkaError, InputError."""
@@ -179,14 +184,13 @@ class ProduceRun:
             return value
         job = self.job
         try:
-            try:
+            with contextlib.suppress(BufferFullError, MetadataNotReadyError):
                 return producer.enqueue_nowait(
                     job.topic, value, key=key, headers=job.headers, partition=job.partition
                 )
-            except (BufferFullError, MetadataNotReadyError):
-                return await producer.enqueue(
-                    job.topic, value, key=key, headers=job.headers, partition=job.partition
-                )
+            return await producer.enqueue(
+                job.topic, value, key=key, headers=job.headers, partition=job.partition
+            )
         except KafkaError as error:
             if not is_fault_of_record(error):
                 self.outcomes.stop(error)

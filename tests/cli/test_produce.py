@@ -257,6 +257,38 @@ def test_a_signal_waits_no_longer_than_the_close_timeout(
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_a_signal_does_not_wait_for_the_linger(kafka: KafkaCluster, kafka_topic: str, backend: str) -> None:
+    with live(kafka, kafka_topic, "--backend", backend, "--linger", "100s") as produce:
+        produce.feed(b"a\nb\nc\n")
+        # It is known to have been taken once the next chunk is.
+        produce.feed(b"unfinished")
+        produce.process.send_signal(signal.SIGINT)
+        outcome = produce.end()
+    assert outcome.code == 130
+    assert "every line up to 3 is acknowledged" in outcome.errors
+    assert [record.value for record in kafka.sync.read(kafka_topic)] == [b"a", b"b", b"c"]
+
+
+def test_the_end_of_the_input_does_not_wait_for_the_linger(kafka: KafkaCluster, kafka_topic: str) -> None:
+    began = time.monotonic()
+    outcome = run("produce", kafka_topic, "-b", kafka.bootstrap, "--linger", "100s", data=b"a\nb\n")
+    assert outcome.code == 0
+    assert time.monotonic() - began < 90
+    assert sorted(r.value or b"" for r in kafka.sync.read(kafka_topic)) == [b"a", b"b"]
+
+
+def test_the_report_is_not_written_over_the_input(tmp_path: Path) -> None:
+    file = tmp_path / "lines"
+    file.write_bytes(b"precious\n")
+    (tmp_path / "link").symlink_to(file)
+    for report in (file, tmp_path / "link", tmp_path / "." / "lines"):
+        outcome = run("produce", "orders", str(file), "-b", "127.0.0.1:1", "--report", str(report))
+        assert outcome.code == 2
+        assert "is the input file" in outcome.errors
+        assert file.read_bytes() == b"precious\n"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_second_signal_ends_it_at_once(kafka: KafkaCluster, kafka_topic: str, backend: str) -> None:
     with live(kafka, kafka_topic, "--backend", backend, "--close-timeout", "1000") as produce:
         produce.feed(b"a\n")

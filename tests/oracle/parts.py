@@ -65,6 +65,9 @@ class Idle:
     def end(self, error: KafkaError) -> None:
         """Nothing waits in here."""
 
+    def usable(self, node_id: int) -> None:
+        """There are no connections, only wires."""
+
     @property
     def records(self) -> Idle:
         return self

@@ -191,7 +191,8 @@ async def test_while_the_broker_is_down() -> None:
         cluster.stop_broker(1, propagate=False)
         await anyio.wait_all_tasks_blocked()
         with pytest.raises(
-            DeliveryTimeoutError, match=r"never sent to its leader, broker 1.*refused"
+            DeliveryTimeoutError,
+            match=r"never sent; there is no connection to its leader, broker 1;.*refused",
         ) as caught:
             await producer.send(TOPIC, b"w")
         assert not caught.value.possibly_written

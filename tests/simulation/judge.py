@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from krafka.errors import (
     BufferTimeoutError,
+    DeliveryTimeoutError,
     InvalidRecordError,
     MetadataTimeoutError,
     ProducerClosedError,
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     Places = dict[str, list[tuple[PartitionLog, FakeRecord]]]
 
 EPSILON = 1e-6
+COARSE = 0.002
+"""What the clock that tells how long a batch is open may be wrong by."""
 NAMES_RECORDS_FROM = 8
 PROMPT = 20.0
 """Seconds within which everything arrives after the cluster is whole again."""
@@ -150,6 +153,10 @@ def _judge_time(world: World, record: Record) -> Iterator[str]:
     if record.verb != "nowait" and record.called_at <= world.left_at < record.ended_at - EPSILON:
         after = record.ended_at - world.left_at
         yield f"late: {record.name} had its outcome {after:g} s after the producer was left: {record.told()}"
+    options = world.plan.options
+    patience = options["delivery_timeout"] - options["linger"] - max(options["delivery_timeout"] / 100, 0.01)
+    if type(record.error) is DeliveryTimeoutError and took < patience - COARSE:
+        yield f"early: {record.name} was given up after {took:g} s: {record.told()}"
     blocked = record.was_refused or isinstance(record.error, (BufferTimeoutError, MetadataTimeoutError))
     if blocked and took > world.plan.options["max_block"] + EPSILON:
         yield f"late: {record.name} was refused after {took:g} s: {record.told()}"

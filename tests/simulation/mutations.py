@@ -158,6 +158,12 @@ WAYS = (
 )
 TRUTH = (
     Mutation(
+        "let records of any age share a deadline",
+        ACCUMULATOR,
+        "    return config.linger + max(config.delivery_timeout / 100, 0.01)\n",
+        "    return 1e9\n",
+    ),
+    Mutation(
         "say not written of what is on the wire",
         ENGINE,
         "        possibly_written = batch.possibly_written or batch.on_wire\n",
@@ -213,7 +219,7 @@ MEMORY_AND_ENDS = (
     Mutation(
         "close without ending what is left",
         PRODUCER,
-        "        engine.shut(engine.failure or error)\n",
+        "        engine.shut(engine.failure or error, refusal=engine.failure or _closed())\n",
         "",
     ),
     Mutation(

@@ -512,8 +512,9 @@ class TestReentrancy:
                 raise LookupError("broken")
 
         value = bytearray(b"v")
-        with pytest.raises(LookupError, match="broken"):
+        with pytest.raises(RecordValidationError, match="LookupError: broken") as caught:
             path.append(TOPIC, value, headers=Broken(a=b""))
+        assert isinstance(caught.value.__cause__, LookupError)
         value.extend(b"more")
         path.append(TOPIC, value)
         assert path.opened[0].record_count == 1

@@ -290,10 +290,25 @@ class TestCompressionElsewhere:
         assert world.numbers(world.drain()) == [0, 1]
         assert world.numbers(world.elsewhere) == [2, 3]
 
+    def test_a_moment_is_for_all_that_is_drained_in_one_turn(self) -> None:
+        world = World(leaders=(1, 2, 1), compress=halved, inline_bytes=1200)
+        for partition in range(3):
+            world.append(partition, size=1000)
+        assert world.numbers(world.drain(1)) == [0]
+        assert world.accumulator.needs_turn
+        assert world.drain(2) == []
+        assert world.numbers(world.elsewhere) == [2, 1]
+        world.accumulator.begin_turn()
+        assert not world.accumulator.needs_turn
+        world.append(2, size=1000)
+        world.accumulator.compressed(world.elsewhere[0], b"less")
+        assert world.numbers(world.drain(1)) == [2]
+
     def test_one_that_was_compressed_before_costs_nothing_of_the_moment(self) -> None:
         world = World(leaders=(1, 1), compress=halved, inline_bytes=1200)
         world.append(0, size=1000)
         (batch,) = world.drain()
+        world.accumulator.begin_turn()
         world.send_again(batch, after=0)
         world.append(1, size=1000)
         assert world.numbers(world.drain()) == [0, 1]

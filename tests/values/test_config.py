@@ -201,6 +201,12 @@ def test_counts_and_sizes_have_bounds_and_must_be_ints(name: str) -> None:
             {"reconnect_backoff_max": 0.01},
             "reconnect_backoff_max must not be below reconnect_backoff (0.05 seconds), got 0.01",
         ),
+        ({"request_timeout": 1e308}, "request_timeout must be at most 2147483 seconds, got 1e+308"),
+        (
+            {"buffer_memory": sys.maxsize + 1},
+            f"buffer_memory must be at most {sys.maxsize} bytes, got {sys.maxsize + 1}",
+        ),
+        ({"client_id": "\ud800"}, "client_id must be valid Unicode text, got '\\ud800' (str)"),
         (
             {"idempotent": True, "acks": "leader"},
             (
