@@ -16,6 +16,7 @@ from krafka._state.outcomes import (
     record_errors_of,
 )
 from krafka._wire.produce import ProduceRequest, ProduceRequestPartitionData, ProduceRequestTopicData
+from krafka._wire.schema import NO_UUID
 from krafka.errors import (
     AuthenticationError,
     DuplicateSequenceNumberError,
@@ -137,7 +138,7 @@ class NodeSender:
                 if connection is None or connection.throttled_until > now:
                     break
                 try:
-                    connection.api_version(ProduceRequest)
+                    version = connection.api_version(ProduceRequest)
                 except UnsupportedVersionError as error:
                     self._engine.fail_producer(error)
                     break
@@ -146,7 +147,7 @@ class NodeSender:
                     return
                 exchange = ProduceExchange(self._engine, self, self._node, connection, batches)
                 self._node.in_flight += 1
-                exchange.send(now)
+                exchange.send(version, now)
             else:
                 return
         finally:
@@ -176,9 +177,9 @@ class ProduceExchange:
         self._topic_names: dict[bytes, str] = {}
         self._fatal: KafkaError | None = None
 
-    def send(self, now: float) -> None:
-        """Hand the request to the connection, which calls `_answered` exactly once."""
-        request, version = self._request()
+    def send(self, version: int, now: float) -> None:
+        """Hand the request to the connection, in at most this version; it calls `_answered` exactly once."""
+        request, version = self._request(version)
         self._connection.post(
             request,
             version=version,
@@ -187,39 +188,31 @@ class ProduceExchange:
             now=now,
         )
 
-    def _request(self) -> tuple[ProduceRequest, int]:
-        version = self._connection.api_version(ProduceRequest)
+    def _request(self, version: int) -> tuple[ProduceRequest, int]:
         topics: dict[str, ProduceRequestTopicData] = {}
+        # From version 13 on topics travel by id (KIP-516); one whose id is unknown needs the names.
+        known = self._engine.metadata.cluster.topics
+        ids_known = version > LAST_VERSION_BY_NAME
         for (name, partition), batch in self._batches.items():
             topic = topics.get(name)
             if topic is None:
-                topic = topics[name] = ProduceRequestTopicData(name=name)
+                topic_id = known[name].topic_id if name in known else NO_UUID
+                ids_known = ids_known and topic_id != NO_UUID
+                topic = topics[name] = ProduceRequestTopicData(name=name, topic_id=topic_id)
             topic.partition_data.append(
                 ProduceRequestPartitionData(index=partition, records=self._stamped(batch))
             )
-        if version > LAST_VERSION_BY_NAME and not self._give_topic_ids(topics):
-            version = LAST_VERSION_BY_NAME
+        if ids_known:
+            self._topic_names = {topic.topic_id: name for name, topic in topics.items()}
+        else:
+            version = min(version, LAST_VERSION_BY_NAME)
+        config = self._engine.config
         request = ProduceRequest(
-            acks=int(self._engine.config.acks),
-            timeout_ms=int(self._engine.config.request_timeout * 1000),
+            acks=int(config.acks),
+            timeout_ms=int(config.request_timeout * 1000),
             topic_data=list(topics.values()),
         )
         return request, version
-
-    def _give_topic_ids(self, topics: dict[str, ProduceRequestTopicData]) -> bool:
-        # From version 13 on topics travel by id (KIP-516); one whose id is unknown needs the names.
-        known = self._engine.metadata.cluster.topics
-        ids: dict[str, bytes] = {}
-        for name in topics:
-            metadata = known.get(name)
-            if metadata is None or not any(metadata.topic_id):
-                return False
-            ids[name] = metadata.topic_id
-        for name, topic in topics.items():
-            topic.topic_id = ids[name]
-            topic.name = ""
-            self._topic_names[ids[name]] = name
-        return True
 
     def _stamped(self, batch: ProducerBatch) -> tuple[bytes, memoryview | bytes]:
         """The batch as it goes on the wire: a header stamped for this attempt, and the records as they are."""

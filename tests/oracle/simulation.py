@@ -213,7 +213,7 @@ class Simulation:
                 batches,  # type: ignore[arg-type]
             )
             node.in_flight += 1
-            wire.being_sent.send(self.now)
+            wire.being_sent.send(wire.api_version(None), self.now)
             requests += 1
             self._check_wires()
         return requests
