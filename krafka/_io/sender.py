@@ -89,6 +89,8 @@ class NodeSender:
                 connection = self._engine.pool.usable(self._node.node_id) or await self._connect()
                 if connection is not None and not await self._waited_for_quota(connection):
                     self.pump()
+                if self._accumulator.needs_turn:
+                    break
 
     def _may_send(self) -> bool:
         return (

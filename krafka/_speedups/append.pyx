@@ -410,11 +410,12 @@ cdef class Appender:
             self.seal(partition)
         return batch
 
-    def note_compressed(self, PartitionBuffer partition not None, Py_ssize_t size, Py_ssize_t compressed):
-        """Learn from a batch of a partition how large one may be for `batch_size` to be what is left of it."""
-        # Half of what a broker takes: should the next records not compress at all, it takes them all the same.
+    def note_compressed(
+        self, PartitionBuffer partition not None, Py_ssize_t size, Py_ssize_t compressed, Py_ssize_t largest
+    ):
+        """Learn from a batch of a partition how large one, at most `largest`, leaves `batch_size` when compressed."""
         if self.records_limit > 0:
-            partition.note_compressed(size, compressed, self.records_limit, self.max_request_size // 2)
+            partition.note_compressed(size, compressed, self.records_limit, largest)
 
     cdef Py_ssize_t limit_of(self, PartitionBuffer partition):
         """Bytes of records that a batch of a partition may hold, unless it is of one record."""

@@ -132,7 +132,8 @@ class RecordAccumulator:
     def drain(self, node: Node, now: float, max_bytes: int) -> list[ProducerBatch]:
         """Take the batches of one request to a broker: at most one a partition, at most `max_bytes`, but one at least.
 
-        Records to compress beyond `inline_bytes` in a turn are left to `compress_elsewhere`, and come to `compressed`.
+        What is to be compressed beyond `inline_bytes` waits for the next turn; a batch that is larger by itself is left
+        to `compress_elsewhere`, and comes to `compressed`.
         Partitions that had their turn go to the end of the broker's queue, so that each gets its turn.
         """
         drained: list[ProducerBatch] = []
@@ -144,10 +145,13 @@ class RecordAccumulator:
             if batch is not None:
                 batch = self._closed(batch)
                 if batch.body is None:
-                    if len(batch.records) > self._inline_left:
+                    if len(batch.records) > self._inline_bytes:
                         batch.in_compression = True
                         elsewhere.append(batch)
                         batch = None
+                    elif len(batch.records) > self._inline_left:
+                        self._inline_left = 0
+                        break
                     else:
                         self._inline_left -= len(batch.records)
                         self._take_body(batch, self._compressed(batch))
@@ -235,7 +239,8 @@ class RecordAccumulator:
     def _take_body(self, batch: ProducerBatch, body: memoryview | bytes) -> None:
         batch.body = body
         if self._compress is not None:
-            self.appender.note_compressed(batch.partition, len(batch.records), len(body))
+            largest = int(min(self._inline_bytes, self.appender.max_request_size // 2))
+            self.appender.note_compressed(batch.partition, len(batch.records), len(body), largest)
 
     def compressed(self, batch: ProducerBatch, body: bytes) -> None:
         """Take what somebody else made of a batch's records, and let it go out."""

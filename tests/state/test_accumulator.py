@@ -283,26 +283,36 @@ class TestCompressionElsewhere:
         world.accumulator.compressed(slow, b"less")
         assert world.drain() == [slow]
 
-    def test_what_fits_into_a_moment_is_compressed_at_once(self) -> None:
-        world = World(leaders=(1,) * 4, compress=halved, inline_bytes=2500)
-        for partition in range(4):
+    def test_what_fits_into_a_moment_is_compressed_at_once_and_the_rest_in_the_next_turn(self) -> None:
+        world = World(leaders=(1,) * 5, compress=halved, inline_bytes=2500)
+        for partition in range(5):
             world.append(partition, size=1000)
         assert world.numbers(world.drain()) == [0, 1]
-        assert world.numbers(world.elsewhere) == [2, 3]
-
-    def test_a_moment_is_for_all_that_is_drained_in_one_turn(self) -> None:
-        world = World(leaders=(1, 2, 1), compress=halved, inline_bytes=1200)
-        for partition in range(3):
-            world.append(partition, size=1000)
-        assert world.numbers(world.drain(1)) == [0]
         assert world.accumulator.needs_turn
-        assert world.drain(2) == []
-        assert world.numbers(world.elsewhere) == [2, 1]
+        assert world.drain() == []
         world.accumulator.begin_turn()
         assert not world.accumulator.needs_turn
-        world.append(2, size=1000)
-        world.accumulator.compressed(world.elsewhere[0], b"less")
-        assert world.numbers(world.drain(1)) == [2]
+        assert world.numbers(world.drain()) == [2, 3]
+        world.accumulator.begin_turn()
+        assert world.numbers(world.drain()) == [4]
+        assert world.elsewhere == []
+
+    def test_a_moment_is_shared_by_all_brokers(self) -> None:
+        world = World(leaders=(1, 2), compress=halved, inline_bytes=1200)
+        for partition in range(2):
+            world.append(partition, size=1000)
+        assert world.numbers(world.drain(1)) == [0]
+        assert world.drain(2) == []
+        assert world.accumulator.needs_turn
+        world.accumulator.begin_turn()
+        assert world.numbers(world.drain(2)) == [1]
+
+    def test_a_batch_that_has_to_wait_asks_for_a_turn_however_little_was_compressed(self) -> None:
+        world = World(leaders=(1, 1), compress=halved, inline_bytes=1200)
+        world.append(0, size=400)
+        world.append(1, size=1000)
+        assert world.numbers(world.drain()) == [0]
+        assert world.accumulator.needs_turn
 
     def test_one_that_was_compressed_before_costs_nothing_of_the_moment(self) -> None:
         world = World(leaders=(1, 1), compress=halved, inline_bytes=1200)
@@ -386,6 +396,23 @@ class TestSizeOnceCompressed:
         world = World(compress=lambda _: b"1", batch_size=1061, max_request_size=6000)
         self.fill(world, 9)
         assert 2800 < max(self.fill(world, 200)) <= 3000
+
+    def test_nor_what_is_compressed_in_a_moment(self) -> None:
+        world = World(compress=lambda _: b"1", batch_size=1061, inline_bytes=4000)
+        world.append(size=100)
+        world.acknowledge(world.drain())
+        for _ in range(200):
+            world.accumulator.begin_turn()
+            world.append(size=100)
+        sizes = []
+        while True:
+            world.accumulator.begin_turn()
+            if not (drained := world.drain()):
+                break
+            sizes += [len(batch.records) for batch in drained]
+            world.acknowledge(drained)
+        assert 3800 < max(sizes) <= 4000
+        assert world.elsewhere == []
 
     def test_a_limit_of_the_broker_holds_all_the_same(self) -> None:
         world = World(compress=lambda _: b"1", batch_size=1061)
