@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from anyio.lowlevel import checkpoint
@@ -12,7 +13,7 @@ from krafka.errors import BufferFullError, KafkaError, MetadataNotReadyError, Re
 from krafka.records import ProducerRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from krafka._io.engine import Engine
 
@@ -29,50 +30,54 @@ class BulkSend:
         self._engine = engine
         self._admission = engine.admission
         self._appender = engine.accumulator.appender
+        self._append_records = partial(self._appender.append_records, self.result)
         self._since_yield = 0
         self._yield_at = self._appender.appended_bytes + CHUNK_BYTES
         self._hopeless: dict[str, KafkaError] = {}
 
     async def take_values(self, topic: str, values: Any) -> None:
         """Append every value to `topic`."""
+        to_record = partial(ProducerRecord, topic)
         if hasattr(values, "__aiter__"):
-            async with _closing(values):
-                async for value in values:
-                    await self._take(ProducerRecord(topic, value))
-                    if self._appender.refusal is not None:
-                        return
-            return
-        iterator = iter(values)
-        while True:
-            ended, waiting, reason = self._appender.append_many(
-                self.result, topic, iterator, CHUNK_RECORDS, CHUNK_BYTES
+            await self._take_each(values, to_record)
+        else:
+            await self._take_chunks(
+                values, partial(self._appender.append_many, self.result, topic), to_record
             )
-            if ended:
-                return
-            if isinstance(reason, (BufferFullError, MetadataNotReadyError)):
-                await self._wait_with(topic, waiting, None, None, None, None)
-            elif reason is not None:
-                self.result.add_refused(reason)
-            if self._appender.refusal is not None:
-                self._refuse_rest(values, iterator, self._appender.refusal)
-                return
-            await checkpoint()
 
     async def take_records(self, records: Any) -> None:
         """Append every record."""
         if hasattr(records, "__aiter__"):
-            async with _closing(records):
-                async for record in records:
-                    await self._take(record)
-                    if self._appender.refusal is not None:
-                        return
-            return
-        iterator = iter(records)
-        for record in iterator:
-            await self._take(record)
-            if self._appender.refusal is not None:
-                self._refuse_rest(records, iterator, self._appender.refusal)
+            await self._take_each(records, _same)
+        else:
+            await self._take_chunks(records, self._append_records, _same)
+
+    async def _take_each(self, source: Any, to_record: Callable[[Any], ProducerRecord]) -> None:
+        async with _closing(source):
+            async for item in source:
+                _, waiting, reason = self._append_records(iter((to_record(item),)), 1, CHUNK_BYTES)
+                await self._note(waiting, reason)
+                if self._appender.refusal is not None:
+                    return
+                self._since_yield += 1
+                if self._since_yield >= CHUNK_RECORDS or self._appender.appended_bytes >= self._yield_at:
+                    self._since_yield = 0
+                    self._yield_at = self._appender.appended_bytes + CHUNK_BYTES
+                    await checkpoint()
+
+    async def _take_chunks(
+        self, source: Any, append: Callable[..., Any], to_record: Callable[[Any], ProducerRecord]
+    ) -> None:
+        iterator = iter(source)
+        while True:
+            ended, waiting, reason = append(iterator, CHUNK_RECORDS, CHUNK_BYTES)
+            if ended:
                 return
+            await self._note(None if reason is None else to_record(waiting), reason)
+            if self._appender.refusal is not None:
+                self._refuse_rest(source, iterator, self._appender.refusal)
+                return
+            await checkpoint()
 
     def _refuse_rest(self, source: Any, iterator: Iterator[Any], refusal: KafkaError) -> None:
         # What has a length is told to its end; a generator may have none, and is not read for nothing.
@@ -80,45 +85,27 @@ class BulkSend:
             for _ in iterator:
                 self.result.add_refused(refusal)
 
-    async def _take(self, record: ProducerRecord) -> None:
-        if not isinstance(record, ProducerRecord):
-            raise TypeError(
-                f"send_many(records) takes ProducerRecord objects, got {type(record).__name__}; "
-                "for plain values call send_many(topic, values)"
-            )
-        try:
-            delivery = self._appender.append(
-                record.topic,
-                record.value,
-                key=record.key,
-                headers=record.headers,
-                partition=record.partition,
-                timestamp=record.timestamp,
-            )
-        except (BufferFullError, MetadataNotReadyError):
-            await self._wait_with(
-                record.topic, record.value, record.key, record.headers, record.partition, record.timestamp
-            )
-        except KafkaError as error:
-            self.result.add_refused(error)
-        else:
-            self.result.add_delivery(delivery)
-        self._since_yield += 1
-        if self._since_yield >= CHUNK_RECORDS or self._appender.appended_bytes >= self._yield_at:
-            self._since_yield = 0
-            self._yield_at = self._appender.appended_bytes + CHUNK_BYTES
-            await checkpoint()
-
-    async def _wait_with(
-        self, topic: str, value: Any, key: Any, headers: Any, partition: Any, timestamp: Any
-    ) -> None:
-        """Let one record wait its turn. Where one waited in vain for a topic's metadata, the next do not wait again."""
+    async def _note(self, record: ProducerRecord | None, reason: KafkaError | None) -> None:
+        """Let a record that was not taken wait its turn, if that is the reason; else note the reason."""
+        if reason is None or record is None:
+            return
+        if not isinstance(reason, (BufferFullError, MetadataNotReadyError)):
+            self.result.add_refused(reason)
+            return
+        # Where one waited in vain for a topic's metadata, the next do not wait again.
+        topic = record.topic
         if topic in self._hopeless:
             self.result.add_refused(self._hopeless[topic])
             return
         try:
             delivery = await self._admission.admit(
-                topic, value, key, headers, partition, timestamp, self._engine.clock()
+                topic,
+                record.value,
+                record.key,
+                record.headers,
+                record.partition,
+                record.timestamp,
+                self._engine.clock(),
             )
         except KafkaError as error:
             self.result.add_refused(error)
@@ -126,6 +113,10 @@ class BulkSend:
                 self._hopeless[topic] = error
         else:
             self.result.add_delivery(delivery)
+
+
+def _same(record: ProducerRecord) -> ProducerRecord:
+    return record
 
 
 def _closing(source: Any) -> AbstractAsyncContextManager[Any]:

@@ -6,7 +6,7 @@ from krafka._speedups.batch import PartitionBuffer, ProducerBatch
 from krafka._speedups.delivery import Delivery, SendResult
 from krafka.errors import KafkaError
 from krafka.partitioners import Partitioner
-from krafka.records import BytesLike, Headers
+from krafka.records import BytesLike, Headers, ProducerRecord
 
 _PartitionT = TypeVar("_PartitionT", bound=PartitionBuffer)
 
@@ -70,6 +70,9 @@ class Appender:
         entered: float,
         grant: int,
     ) -> tuple[Delivery, int]: ...
+    def append_records(
+        self, result: SendResult, records: Iterator[ProducerRecord], limit: int, limit_bytes: int
+    ) -> tuple[bool, ProducerRecord | None, KafkaError | None]: ...
     def append_many(
         self, result: SendResult, topic: str, values: Iterator[BytesLike | None], limit: int, limit_bytes: int
     ) -> tuple[bool, BytesLike | None, KafkaError | None]: ...

@@ -34,7 +34,7 @@ from krafka.errors import (
     RecordTooLargeError,
     RecordValidationError,
 )
-from krafka.records import MAX_PARTITION, explain_invalid, timestamp_ms
+from krafka.records import MAX_PARTITION, ProducerRecord, explain_invalid, timestamp_ms
 
 cdef extern from "clock.h":
     int64_t krafka_wall_clock_ms() nogil
@@ -269,6 +269,39 @@ cdef class Appender:
                 taken += 1
         return False, None, None
 
+    def append_records(self, SendResult result not None, records, Py_ssize_t limit, Py_ssize_t limit_bytes):
+        """Append `ProducerRecord`s of an iterator, each noted in `result`; as `append_many` does values.
+
+        Raises TypeError for an item that is none.
+        """
+        cdef Py_ssize_t taken = 0
+        cdef int64_t placed_at = 0
+        cdef int64_t enough = self.appended_bytes + limit_bytes
+        cdef ProducerBatch batch
+        iterator = iter(records)
+        while taken < limit and self.appended_bytes < enough:
+            record = next(iterator, END)
+            if record is END:
+                return True, None, None
+            if type(record) is not ProducerRecord and not isinstance(record, ProducerRecord):
+                raise TypeError(
+                    f"send_many(records) takes ProducerRecord objects, got {type(record).__name__}; "
+                    "for plain values call send_many(topic, values)"
+                )
+            try:
+                batch = self.place(
+                    record.topic, record.value, record.key, record.headers, record.partition, record.timestamp,
+                    -1.0, NULL, &placed_at,
+                )
+            except RecordValidationError as reason:
+                result.refuse(reason)
+            except KafkaError as reason:
+                return False, record, reason
+            else:
+                note_place(result, batch, placed_at)
+            taken += 1
+        return False, None, None
+
     cdef ProducerBatch place(
         self, object topic, object value, object key, object headers, object partition, object timestamp,
         double entered, Py_ssize_t* grant, int64_t* placed_at,
@@ -276,6 +309,8 @@ cdef class Appender:
         cdef RecordView view
         if self.refusal is not None and (grant is NULL or self.refuses_granted):
             raise for_raising(self.refusal)
+        if type(headers) is tuple and not headers:
+            headers = None
         if headers is None and view_plain(value, &view.value) and view_plain(key, &view.key):
             view_no_headers(&view)
             return self.place_view(&view, topic, value, key, headers, partition, timestamp, entered, grant, placed_at)
