@@ -8,23 +8,40 @@ from krafka._version import __version__
 from krafka.compression import Compression
 from krafka.config import Acks, ProducerConfig
 from krafka.errors import *  # noqa: F403 - its __all__ is part of this one
-from krafka.partitioners import DefaultPartitioner, Partitioner
+from krafka.partitioners import (
+    ConsistentRandomPartitioner,
+    DefaultPartitioner,
+    Fnv1aPartitioner,
+    HashPartitioner,
+    Partitioner,
+    RecordPartitioner,
+    RoundRobinPartitioner,
+    StickyPartitioner,
+    UniformStickyPartitioner,
+)
 from krafka.producer import Delivery, Producer, SendResult
 from krafka.records import PartitionInfo, ProducerRecord, TopicPartition
 
 __all__ = [
     "Acks",
     "Compression",
+    "ConsistentRandomPartitioner",
     "DefaultPartitioner",
     "Delivery",
+    "Fnv1aPartitioner",
+    "HashPartitioner",
     "PartitionInfo",
     "Partitioner",
     "Producer",
     "ProducerConfig",
     "ProducerRecord",
     "RecordMetadata",
+    "RecordPartitioner",
+    "RoundRobinPartitioner",
     "SendResult",
+    "StickyPartitioner",
     "TopicPartition",
+    "UniformStickyPartitioner",
     "__version__",
 ]
 __all__ += errors.__all__

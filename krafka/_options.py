@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from krafka.compression import Compression, check_level, load_codec
 from krafka.errors import ConfigError
-from krafka.partitioners import DefaultPartitioner, Partitioner
+from krafka.partitioners import DefaultPartitioner, Partitioner, RecordPartitioner
 
 if TYPE_CHECKING:
     import ssl
@@ -170,12 +170,18 @@ def _tls(option: Option, value: Any) -> bool | ssl.SSLContext:
     return value
 
 
-def _partitioner(option: Option, value: Any) -> Partitioner:
+def _partitioner(option: Option, value: Any) -> Partitioner | RecordPartitioner:
     if value is None:
         return DefaultPartitioner()
     # str and bytes have a method of that name too, for another purpose.
-    if isinstance(value, type | str | bytes | bytearray) or not isinstance(value, Partitioner):
-        raise option.error("must be an object with a method partition(topic, key, partition_count)", value)
+    if isinstance(value, type | str | bytes | bytearray) or not isinstance(
+        value, Partitioner | RecordPartitioner
+    ):
+        raise option.error(
+            "must be an object with a method partition(topic, key, partition_count) "
+            "or partition_record(record, available, partition_count)",
+            value,
+        )
     return value
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from krafka._properties import PropertySource
     from krafka.compression import Compression
-    from krafka.partitioners import Partitioner
+    from krafka.partitioners import Partitioner, RecordPartitioner
 
 __all__ = ["Acks", "Address", "BootstrapServers", "ProducerConfig", "ProducerOptions"]
 
@@ -43,7 +43,7 @@ class ProducerOptions(TypedDict, total=False):
     max_request_size: int
     max_response_size: int
     tls: bool | ssl.SSLContext
-    partitioner: Partitioner | None
+    partitioner: Partitioner | RecordPartitioner | None
     rack: str | None
     metadata_max_age: float
     metadata_max_idle: float
@@ -119,7 +119,7 @@ class ProducerConfig:
     tls: bool | ssl.SSLContext
     """False (default): no encryption. True: TLS with the system's certificate authorities. Or a
     context of your own, as for a private authority or a client certificate."""
-    partitioner: Partitioner
+    partitioner: Partitioner | RecordPartitioner
     """Chooses partitions for records that name none; default `DefaultPartitioner()`."""
     rack: str | None
     """The rack or zone this client runs in, or None (default)."""

@@ -22,7 +22,7 @@ PACKAGE = ROOT / "krafka"
 SMOKE = """
 import pathlib, sys
 import krafka
-from krafka._speedups import append, checksum, murmur2, record_batch
+from krafka._speedups import append, checksum, key_hashes, murmur2, record_batch, topic_buffer
 folder = pathlib.Path(krafka.__file__).resolve()
 assert folder.is_relative_to(pathlib.Path(sys.prefix).resolve()), f"{folder} is not the installed one"
 assert (folder.parent / "py.typed").exists()

@@ -88,6 +88,7 @@ class Engine:
             wall_clock=wall_clock,
             inline_bytes=inline_bytes,
             compress_elsewhere=workers.start if workers else None,
+            seed=lambda: self._random.getrandbits(64),
         )
         refuse_in_children(self.accumulator.appender)
         self.pool = self._make_pool(connector)

@@ -3,18 +3,7 @@ from libc.stdint cimport int64_t
 from krafka._speedups.batch cimport PartitionBuffer, ProducerBatch
 from krafka._speedups.delivery cimport SendResult
 from krafka._speedups.record_batch cimport RecordFields, RecordView
-
-
-cdef class TopicBuffer:
-    cdef readonly str topic
-    cdef readonly list partitions
-    cdef list available
-    cdef Py_ssize_t cursor
-    cdef readonly int64_t appended
-    cdef object partitioner
-
-    cdef PartitionBuffer choose(self, const RecordView* view, object key, object partition)
-    cdef PartitionBuffer next_available(self)
+from krafka._speedups.topic_buffer cimport TopicBuffer
 
 
 cdef class Appender:
@@ -58,6 +47,13 @@ cdef class Appender:
         self, const RecordView* view, object topic, object value, object key, object headers, object partition,
         object timestamp, double entered, Py_ssize_t* grant, int64_t* placed_at,
     )
+    cdef ProducerBatch spread(
+        self, TopicBuffer buffer, const RecordView* view, object value, object key, object headers, object partition,
+        object timestamp, int64_t at, int64_t entered_ms, double entered, Py_ssize_t* grant
+    )
+    cdef bint had_enough(
+        self, TopicBuffer buffer, PartitionBuffer partition, const RecordView* view, int64_t timestamp
+    ) except -1
     cdef int64_t check(
         self, object topic, object value, object key, object headers, object partition, object timestamp
     ) except? -1

@@ -1,22 +1,12 @@
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from krafka._speedups.batch import PartitionBuffer, ProducerBatch
 from krafka._speedups.delivery import Delivery, SendResult
+from krafka._speedups.topic_buffer import TopicBuffer
 from krafka.errors import KafkaError
-from krafka.partitioners import Partitioner
 from krafka.records import BytesLike, Headers, ProducerRecord
-
-_PartitionT = TypeVar("_PartitionT", bound=PartitionBuffer)
-
-class TopicBuffer(Generic[_PartitionT]):
-    topic: str
-    partitions: list[_PartitionT]
-    appended: int
-
-    def __init__(self, topic: str, partitioner: Partitioner | None = None) -> None: ...
-    def set_partitions(self, partitions: list[_PartitionT], available: list[_PartitionT]) -> None: ...
 
 class Appender:
     topics: dict[str, TopicBuffer[Any]]

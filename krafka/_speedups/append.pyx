@@ -11,7 +11,6 @@ from libc.stdint cimport int64_t
 
 from krafka._speedups.batch cimport PartitionBuffer, ProducerBatch
 from krafka._speedups.delivery cimport Delivery, SendResult, note_place
-from krafka._speedups.murmur2 cimport murmur2_of
 from krafka._speedups.record_batch cimport (
     RecordFields,
     RecordView,
@@ -20,6 +19,7 @@ from krafka._speedups.record_batch cimport (
     view_plain,
     write_record,
 )
+from krafka._speedups.topic_buffer cimport STAY_BYTES, TopicBuffer, simple_choice
 from krafka._speedups.varint cimport varint_size
 
 import os
@@ -52,69 +52,6 @@ cdef inline Delivery delivery_of_last(ProducerBatch batch, int64_t timestamp):
     delivery.index = batch.records.count - 1
     delivery.timestamp = timestamp
     return delivery
-
-
-@cython.final
-cdef class TopicBuffer:
-    """A topic's partitions and how keyless and keyed records are spread over them."""
-
-    def __cinit__(self, str topic not None, object partitioner=None):
-        self.topic = topic
-        self.partitions = []
-        self.available = []
-        self.partitioner = partitioner
-
-    def set_partitions(self, list partitions not None, list available not None):
-        """Replace the partitions; `available` are those that have a leader, which keyless records go to."""
-        if not partitions:
-            raise ValueError(f"topic {self.topic!r} without partitions")
-        self.partitions = partitions
-        self.available = available if available else partitions
-
-    cdef PartitionBuffer choose(self, const RecordView* view, object key, object partition):
-        cdef Py_ssize_t at
-        # Kept here, so that nothing a partitioner does can change them between the count and the choice.
-        cdef list partitions = self.partitions
-        cdef Py_ssize_t count = len(partitions)
-        if count == 0:
-            raise MetadataNotReadyError(f"the partitions of topic {self.topic!r} are not known yet")
-        if partition is not None:
-            at = partition
-            if at >= count:
-                raise MetadataNotReadyError(
-                    f"topic {self.topic!r} has {count} partitions as far as is known, so there is no partition {at}",
-                )
-        elif self.partitioner is not None:
-            at = self.ask_partitioner(key, count)
-        elif view.key.size >= 0:
-            at = (murmur2_of(view.key.data, view.key.size) & 0x7FFFFFFF) % count
-        else:
-            return self.next_available()
-        return <PartitionBuffer>partitions[at]
-
-    cdef PartitionBuffer next_available(self):
-        """The next partition in turn of those that have a leader."""
-        cdef Py_ssize_t at = self.cursor
-        if at >= len(self.available):
-            at = 0
-        self.cursor = at + 1
-        return <PartitionBuffer>self.available[at]
-
-    def ask_partitioner(self, key, Py_ssize_t count):
-        """Return the custom partitioner's choice; RecordValidationError if it raises or answers out of range."""
-        name = type(self.partitioner).__name__
-        try:
-            chosen = self.partitioner.partition(self.topic, None if key is None else bytes(key), count)
-        except Exception as error:
-            raise RecordValidationError(
-                f"partitioner {name} failed for a record of topic {self.topic!r}: {type(error).__name__}: {error}"
-            ) from error
-        if type(chosen) is not int or not 0 <= chosen < count:
-            raise RecordValidationError(
-                f"partitioner {name} answered {chosen!r} for topic {self.topic!r}, "
-                f"which has partitions 0 to {count - 1}; it has to return an int in that range"
-            )
-        return chosen
 
 
 @cython.final
@@ -227,7 +164,6 @@ cdef class Appender:
         cdef int64_t placed_at = 0
         cdef ProducerBatch batch
         cdef TopicBuffer buffer = None
-        cdef PartitionBuffer partition
         cdef RecordView view
         cdef bint is_ours = False
         cdef int64_t entered_ms = self.coarse_ms() if exists else 0
@@ -249,12 +185,15 @@ cdef class Appender:
                         if not exists:
                             entered_ms = self.coarse_ms()
                             placed_at = entered_ms if self.wall_clock is None else self.wall_clock()
-                        if buffer.partitioner is None:
-                            partition = buffer.next_available()
+                        if buffer.simple:
+                            batch = self.write(
+                                simple_choice(buffer, &view), &view, placed_at, entered_ms, -1.0, NULL
+                            )
+                            buffer.appended += 1
                         else:
-                            partition = buffer.choose(&view, None, None)
-                        batch = self.write(partition, &view, placed_at, entered_ms, -1.0, NULL)
-                        buffer.appended += 1
+                            batch = self.spread(
+                                buffer, &view, value, None, None, None, None, placed_at, entered_ms, -1.0, NULL
+                            )
                     else:
                         batch = self.place(topic, value, None, None, None, None, -1.0, NULL, &placed_at)
                         buffer = self.topics[topic]
@@ -347,8 +286,8 @@ cdef class Appender:
     ):
         cdef PyObject* found
         cdef TopicBuffer buffer
-        cdef int64_t at, entered_ms
         cdef ProducerBatch batch
+        cdef int64_t at, entered_ms
         if timestamp is not None or partition is not None or type(topic) is not str or self.wall_clock is not None:
             at = self.check(topic, value, key, headers, partition, timestamp)
             entered_ms = self.coarse_ms()
@@ -359,11 +298,67 @@ cdef class Appender:
         found = PyDict_GetItemWithError(self.topics, topic)
         if found is NULL:
             raise self.missing(topic, value, key, headers, partition, timestamp)
+        # A reference of its own, since a partitioner written in Python may do anything meanwhile.
         buffer = <TopicBuffer>found
-        batch = self.write(buffer.choose(view, key, partition), view, at, entered_ms, entered, grant)
-        buffer.appended += 1
         placed_at[0] = at
+        if buffer.simple and partition is None:
+            batch = self.write(simple_choice(buffer, view), view, at, entered_ms, entered, grant)
+            buffer.appended += 1
+            return batch
+        return self.spread(
+            buffer, view, value, key, headers, partition, timestamp, at, entered_ms, entered, grant
+        )
+
+    cdef ProducerBatch spread(
+        self, TopicBuffer buffer, const RecordView* view, object value, object key, object headers, object partition,
+        object timestamp, int64_t at, int64_t entered_ms, double entered, Py_ssize_t* grant
+    ):
+        """Write a record to the partition of its topic that it names, or that its key or the topic's rule chooses."""
+        cdef PartitionBuffer chosen
+        cdef ProducerBatch batch
+        cdef int64_t before = self.appended_bytes
+        cdef bint stays = False
+        if partition is None and buffer.partitioner is not None:
+            chosen = buffer.ask(value, key, headers, timestamp)
+        elif partition is None and buffer.stays and view.key.size < buffer.shortest_key:
+            stays = True
+            chosen = buffer.sticky
+            if chosen is None or self.had_enough(buffer, chosen, view, at):
+                chosen = buffer.move_on()
+        else:
+            chosen = buffer.choose(view, partition)
+        batch = self.write(chosen, view, at, entered_ms, entered, grant)
+        buffer.appended += 1
+        if stays:
+            # What was not written, as there was no room, counts only once it is.
+            buffer.stayed += self.appended_bytes - before if buffer.keyless == STAY_BYTES else 1
         return batch
+
+    cdef bint had_enough(
+        self, TopicBuffer buffer, PartitionBuffer partition, const RecordView* view, int64_t timestamp
+    ) except -1:
+        """Whether a topic has stayed with a partition for long enough; a batch that a record no longer fits is closed.
+
+        By bytes that is where a batch is full, unless records with keys keep filling its place (KIP-794).
+        """
+        cdef ProducerBatch batch = partition.open_batch
+        cdef Py_ssize_t limit, body, size
+        if buffer.keyless != STAY_BYTES:
+            return buffer.stayed >= buffer.stay
+        limit = self.limit_of(partition)
+        if batch is None:
+            body = record_body_size(view, 0, 0)
+        else:
+            body = record_body_size(view, timestamp - batch.records.base_timestamp, batch.records.count)
+        size = varint_size(body) + body
+        if batch is not None and batch.records.used + size <= max(limit, batch.records.capacity):
+            return buffer.stayed >= 2 * limit
+        if buffer.stayed == 0 or buffer.stayed + size <= limit:
+            return False
+        if batch is not None:
+            self.check_caller()
+            self.seal(partition)
+        return True
 
     cdef int64_t check(
         self, object topic, object value, object key, object headers, object partition, object timestamp
@@ -418,7 +413,7 @@ cdef class Appender:
             body = record_body_size(view, timestamp - batch.records.base_timestamp, batch.records.count)
             needed = batch.records.used + varint_size(body) + body
             if needed <= batch.records.capacity or self.grow(batch, needed):
-                self.appended_bytes += body
+                self.appended_bytes += needed - batch.records.used
                 write_record(batch.records, view, timestamp, body)
                 if entered >= 0 and entered + self.delivery_timeout < batch.deadline:
                     batch.deadline = entered + self.delivery_timeout
@@ -437,7 +432,7 @@ cdef class Appender:
             )
         batch = self.open_batch(partition, needed, entered, grant)
         batch.oldest_ms = entered_ms
-        self.appended_bytes += body
+        self.appended_bytes += needed
         write_record(batch.records, view, timestamp, body)
         partition.open_batch = batch
         self.on_opened(batch)

@@ -12,12 +12,12 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING
 
-from krafka._speedups.append import Appender, TopicBuffer
+from krafka._speedups.append import Appender
 from krafka._state.memory import BufferMemory
 from krafka._state.outcomes import in_doubt
 from krafka._state.partition import NONE, Node, Partition
+from krafka._state.spreading import buffers_for
 from krafka.config import Acks
-from krafka.partitioners import DefaultPartitioner
 from krafka.records import TopicPartition
 
 if TYPE_CHECKING:
@@ -46,10 +46,10 @@ class RecordAccumulator:
         wall_clock: Callable[[], int] | None = None,
         inline_bytes: float = math.inf,
         compress_elsewhere: Callable[[list[ProducerBatch]], object] | None = None,
+        seed: Callable[[], int] | None = None,
     ) -> None:
         self._linger = config.linger
-        # The compiled path hashes as the default partitioner does; only another one has to be asked.
-        self._partitioner = None if type(config.partitioner) is DefaultPartitioner else config.partitioner
+        self._make_buffer = buffers_for(config.partitioner, seed)
         self._awaits_answers = config.acks != Acks.NONE
         self.sequences = sequences
         self._compress = compress
@@ -446,7 +446,7 @@ class RecordAccumulator:
     def _update_topic(self, topic: TopicMetadata, cluster: Cluster) -> None:
         buffer = self.appender.topics.get(topic.name)
         if buffer is None:
-            buffer = TopicBuffer(topic.name, self._partitioner)
+            buffer = self._make_buffer(topic.name)
         partitions: list[Partition] = list(buffer.partitions)
         partitions.extend(
             self._partition(topic.name, number) for number in range(len(partitions), len(topic.partitions))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from krafka._speedups.append import Appender, TopicBuffer
+from krafka._speedups.append import Appender
 from krafka._speedups.batch import PartitionBuffer, ProducerBatch
+from krafka._speedups.topic_buffer import TopicBuffer
+from krafka.partitioners import rule_of
 
 TOPIC = "orders"
 ENDLESS = 2**62
@@ -24,6 +26,8 @@ class AppendPath:
         max_request_size: int = 1 << 20,
         delivery_timeout: float = 120.0,
         partitioner: Any = None,
+        loads: Any = None,
+        seed: int = 0,
         stopped: bool = True,
     ) -> None:
         self.now = 100.0
@@ -42,9 +46,11 @@ class AppendPath:
             wall_clock=(lambda: WALL_CLOCK) if stopped else None,
         )
         self.partitions = [PartitionBuffer(TOPIC, number) for number in range(partitions)]
-        topic: TopicBuffer[PartitionBuffer] = TopicBuffer(TOPIC, partitioner)
-        topic.set_partitions(self.partitions, self.partitions)
-        self.appender.topics[TOPIC] = topic
+        self.topic: TopicBuffer[PartitionBuffer] = TopicBuffer(
+            TOPIC, rule_of(partitioner) or partitioner, loads=loads, seed=seed
+        )
+        self.topic.set_partitions(self.partitions, self.partitions)
+        self.appender.topics[TOPIC] = self.topic
         self.append = self.appender.append
 
     @property

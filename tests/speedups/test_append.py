@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle.record_batch import PlainRecord, encode_records
 
-from krafka._speedups.append import TopicBuffer
 from krafka._speedups.batch import PartitionBuffer, ProducerBatch
 from krafka._speedups.delivery import SendResult
+from krafka._speedups.topic_buffer import TopicBuffer
 from krafka.errors import (
     BufferFullError,
     InvalidRecordError,

@@ -10,6 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from krafka._speedups.delivery import SendResult
+from krafka.partitioners import (
+    ConsistentRandomPartitioner,
+    DefaultPartitioner,
+    Fnv1aPartitioner,
+    HashPartitioner,
+    RoundRobinPartitioner,
+    StickyPartitioner,
+    UniformStickyPartitioner,
+)
 from tests.speedups.append_path import TOPIC, AppendPath
 
 if TYPE_CHECKING:
@@ -29,9 +38,15 @@ def _nothing_collected_meanwhile() -> Iterator[None]:
     gc.enable()
 
 
-def open_path(partitions: int = 3) -> AppendPath:
+def open_path(partitions: int = 3, partitioner: Any = None) -> AppendPath:
     """A path with a batch open for each partition, of a size that none of these tests fills."""
-    path = AppendPath(partitions=partitions, batch_size=1 << 20, buffer_memory=1 << 26, stopped=False)
+    path = AppendPath(
+        partitions=partitions,
+        batch_size=1 << 20,
+        buffer_memory=1 << 26,
+        partitioner=partitioner,
+        stopped=False,
+    )
     for partition in range(partitions):
         path.append(TOPIC, bytes(1 << 18), partition=partition)
     return path
@@ -73,18 +88,35 @@ def append_each(append: Any, kept: list[Any], **fields: Any) -> list[Any]:
 
 
 FIELDS = [{}, {"key": KEY}, {"key": KEY, "headers": HEADERS}, {"partition": 1, "timestamp": 5}]
+BUILT_IN = pytest.mark.parametrize(
+    "partitioner",
+    [
+        DefaultPartitioner(),
+        RoundRobinPartitioner(),
+        StickyPartitioner(7),
+        HashPartitioner(),
+        UniformStickyPartitioner(),
+        ConsistentRandomPartitioner(),
+        Fnv1aPartitioner(),
+    ],
+    ids=repr,
+)
 
 
+@BUILT_IN
 @pytest.mark.parametrize("fields", FIELDS, ids=lambda fields: "+".join(fields) or "value")
-def test_a_record_leaves_one_object(fields: dict[str, Any]) -> None:
-    path = open_path()
+def test_a_record_leaves_one_object(fields: dict[str, Any], partitioner: Any) -> None:
+    path = open_path(partitioner=partitioner)
     kept = [None] * RECORDS
     assert blocks_left_by(lambda: append_each(path.append, kept, **fields)) <= RECORDS + 2
 
 
+@BUILT_IN
 @pytest.mark.parametrize("fields", FIELDS, ids=lambda fields: "+".join(fields) or "value")
-def test_a_record_whose_delivery_nobody_keeps_leaves_nothing(fields: dict[str, Any]) -> None:
-    path = open_path()
+def test_a_record_whose_delivery_nobody_keeps_leaves_nothing(
+    fields: dict[str, Any], partitioner: Any
+) -> None:
+    path = open_path(partitioner=partitioner)
 
     def work() -> None:
         for _ in range(RECORDS):
@@ -93,9 +125,10 @@ def test_a_record_whose_delivery_nobody_keeps_leaves_nothing(fields: dict[str, A
     assert blocks_left_by(work) <= 2
 
 
+@BUILT_IN
 @pytest.mark.parametrize("fields", FIELDS[:2], ids=lambda fields: "+".join(fields) or "value")
-def test_a_record_runs_no_python(fields: dict[str, Any]) -> None:
-    append = open_path().append
+def test_a_record_runs_no_python(fields: dict[str, Any], partitioner: Any) -> None:
+    append = open_path(partitioner=partitioner).append
     kept = [None] * RECORDS
     calls = calls_of(lambda: append_each(append, kept, **fields))
     assert max(calls.values()) == 1, calls
@@ -106,8 +139,9 @@ def test_a_delivery_is_no_trouble_for_the_garbage_collector() -> None:
     assert not gc.is_tracked(path.append(TOPIC, VALUE))
 
 
-def test_bulk_records_leave_two_numbers_each() -> None:
-    path = open_path()
+@BUILT_IN
+def test_bulk_records_leave_two_numbers_each(partitioner: Any) -> None:
+    path = open_path(partitioner=partitioner)
     values = [VALUE] * RECORDS
     result = SendResult()
     path.appender.append_many(result, TOPIC, iter(values[:10]), 10, 1 << 20)
@@ -119,12 +153,43 @@ def test_bulk_records_leave_two_numbers_each() -> None:
     assert len(result) == 2 * RECORDS + 10
 
 
-def test_bulk_records_run_no_python() -> None:
-    path = open_path()
+@BUILT_IN
+def test_bulk_records_run_no_python(partitioner: Any) -> None:
+    path = open_path(partitioner=partitioner)
     values = [VALUE] * RECORDS
     result = SendResult()
     calls = calls_of(lambda: path.appender.append_many(result, TOPIC, iter(values), RECORDS, 1 << 24))
     assert max(calls.values()) == 1, calls
+
+
+def test_a_partitioner_of_ones_own_is_seen_to_run_python() -> None:
+    class First:
+        def partition(self, topic: str, key: bytes | None, partition_count: int) -> int:
+            return 0
+
+    append = open_path(partitioner=First()).append
+    calls = calls_of(lambda: append_each(append, [None] * RECORDS))
+    assert max(calls.values()) == RECORDS
+
+
+def test_a_rule_that_stays_looks_at_the_leaders_once_a_batch() -> None:
+    asked = 0
+
+    def loads(partitions: list[Any]) -> list[int]:
+        nonlocal asked
+        asked += 1
+        return [0] * len(partitions)
+
+    path = AppendPath(
+        partitions=3,
+        batch_size=4096,
+        buffer_memory=1 << 26,
+        partitioner=UniformStickyPartitioner(),
+        loads=loads,
+    )
+    for _ in range(RECORDS):
+        path.append(TOPIC, VALUE)
+    assert asked == len(path.take_all()) > 5
 
 
 def test_a_full_batch_tells_once_that_it_opened_and_once_that_it_is_full() -> None:

@@ -11,7 +11,7 @@ import pickle
 import ssl
 import sys
 from dataclasses import FrozenInstanceError, fields
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 from hypothesis import given
@@ -22,7 +22,10 @@ from krafka._options import OPTIONS
 from krafka.compression import Compression
 from krafka.config import Acks, ProducerConfig, ProducerOptions
 from krafka.errors import ConfigError
-from krafka.partitioners import DefaultPartitioner
+from krafka.partitioners import DefaultPartitioner, HashPartitioner, StickyPartitioner
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 DEFAULTS: dict[str, Any] = {
     "client_id": "krafka",
@@ -366,8 +369,28 @@ def test_a_partitioner_is_an_object_with_the_method() -> None:
     last = Last()
     assert config(partitioner=last).partitioner is last
     assert config(partitioner=None).partitioner == DefaultPartitioner()
-    for wrong in (Last, last.partition, "murmur2"):
+    for wrong in (Last, last.partition, "murmur2", HashPartitioner, 100):
         assert "a method partition" in refusal(partitioner=wrong)
+
+
+def test_a_partitioner_may_be_shown_the_record_instead() -> None:
+    class First:
+        def partition_record(
+            self, record: krafka.ProducerRecord, available: Sequence[int], partition_count: int
+        ) -> int:
+            return available[0]
+
+    first = First()
+    assert config(partitioner=first).partitioner is first
+
+
+def test_partitioners_that_choose_alike_make_equal_configurations() -> None:
+    assert config(partitioner=StickyPartitioner(5)) == config(partitioner=StickyPartitioner(5))
+    assert config(partitioner=StickyPartitioner(5)) != config(partitioner=StickyPartitioner(6))
+    assert config(partitioner=DefaultPartitioner()) == config()
+    assert "partitioner=StickyPartitioner(batch_threshold=5)" in repr(
+        config(partitioner=StickyPartitioner(5))
+    )
 
 
 def test_repr_shows_what_differs_from_the_defaults() -> None:
