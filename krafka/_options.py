@@ -369,7 +369,7 @@ _TABLE = (
         librdkafka=("receive.message.max.bytes",),
     ),
     Option("tls", False, _tls, kafka="security.protocol"),
-    Option("partitioner", None, _partitioner, optional=True),
+    Option("partitioner", None, _partitioner, optional=True, librdkafka=("partitioner",)),
     Option("rack", None, _text, low=1, high=32767, optional=True, kafka="client.rack"),
     Option(
         "metadata_max_age",

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias, cast
 from krafka._options import KIB, OPTIONS, Option
 from krafka.compression import Compression
 from krafka.errors import ConfigError
+from krafka.partitioners import ConsistentRandomPartitioner, DefaultPartitioner, Fnv1aPartitioner
 
 PropertySource: TypeAlias = Mapping[str, object] | str | os.PathLike[str]
 """Names and values, or the path of a `.properties` file."""
@@ -53,14 +54,30 @@ _SPECIAL_VALUES: dict[str, dict[int, object]] = {
 
 _ACKS = {"all": "all", "-1": "all", "1": "leader", "0": "none"}
 
+_PARTITIONERS = {
+    "consistent_random": ConsistentRandomPartitioner,
+    "murmur2_random": DefaultPartitioner,
+    "fnv1a_random": Fnv1aPartitioner,
+}
+"""librdkafka's partitioners whose keys go to the same partitions here; where records without a key go is nobody's
+business but that they are spread."""
+
+_KEYLESS_TO_ONE = (
+    "it sends all records without a key to one partition; {name}_random differs from it in nothing else"
+)
+_NO_PARTITIONERS = {
+    "random": "it ignores keys; give RoundRobinPartitioner() as the option partitioner=, which does so too",
+    **{name: _KEYLESS_TO_ONE.format(name=name) for name in ("consistent", "murmur2", "fnv1a")},
+}
+
 _NO_TWIN = {
     "key.serializer": "records are bytes here; encode keys before sending",
     "value.serializer": "records are bytes here; encode values before sending",
     "partitioner.class": "give an object as the option partitioner=",
-    "partitioner": "give an object as the option partitioner=",
-    "partitioner.ignore.keys": "give an object as the option partitioner=",
-    "partitioner.adaptive.partitioning.enable": "the default partitioner takes partitions in turn",
-    "partitioner.availability.timeout.ms": "the default partitioner takes partitions in turn",
+    "partitioner.ignore.keys": "give RoundRobinPartitioner() as the option partitioner=",
+    "partitioner.adaptive.partitioning.enable": "give UniformStickyPartitioner() as the option partitioner=",
+    "partitioner.availability.timeout.ms": "partitions without a leader are avoided at once",
+    "sticky.partitioning.linger.ms": "give UniformStickyPartitioner() as the option partitioner=, which stays by bytes",
     "interceptor.classes": "Java classes cannot be loaded here",
     "metric.reporters": "Java classes cannot be loaded here",
     "metrics.num.samples": "krafka's metrics are plain counters",
@@ -215,6 +232,8 @@ def _value(option: Option, entry: _Property) -> Any:
     raw = entry.value.strip() if isinstance(entry.value, str) else entry.value
     if option.name == "tls":
         return _security_protocol(raw, entry)
+    if option.name == "partitioner":
+        return _partitioner(raw, entry)
     if option.name == "acks":
         return _ACKS.get(str(raw).lower(), raw)
     if option.name == "compression":
@@ -257,6 +276,18 @@ def _boolean(raw: object, entry: _Property) -> bool:
     if isinstance(raw, str) and raw.lower() in {"true", "false"}:
         return raw.lower() == "true"
     raise ConfigError(f"{entry.label} must be true or false, got {entry.value!r}")
+
+
+def _partitioner(raw: object, entry: _Property) -> Any:
+    kind = _PARTITIONERS.get(str(raw))
+    if kind is not None:
+        return kind()
+    if str(raw) in _NO_PARTITIONERS:
+        raise ConfigError(
+            f"{entry.origin} cannot be used: {_NO_PARTITIONERS[str(raw)]}", option="partitioner"
+        )
+    names = ", ".join(_PARTITIONERS)
+    raise ConfigError(f"{entry.label} must be one of {names}, got {entry.value!r}", option="partitioner")
 
 
 def _security_protocol(raw: object, entry: _Property) -> bool:

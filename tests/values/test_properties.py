@@ -14,6 +14,7 @@ from krafka._properties import parse_properties
 from krafka.compression import Compression
 from krafka.config import Acks, ProducerConfig
 from krafka.errors import ConfigError
+from krafka.partitioners import ConsistentRandomPartitioner, DefaultPartitioner, Fnv1aPartitioner
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,6 +86,9 @@ def refusal(properties: dict[str, object]) -> str:
         ("security.protocol", "plaintext", "tls", False),
         ("security.protocol", "SSL", "tls", True),
         ("allow.auto.create.topics", "false", "allow_auto_create_topics", False),
+        ("partitioner", "consistent_random", "partitioner", ConsistentRandomPartitioner()),
+        ("partitioner", " murmur2_random", "partitioner", DefaultPartitioner()),
+        ("partitioner", "fnv1a_random", "partitioner", Fnv1aPartitioner()),
     ],
 )
 def test_a_property_sets_its_option_in_krafkas_units(
@@ -184,6 +188,24 @@ def test_librdkafkas_level_goes_with_any_codec() -> None:
             "ssl.truststore.location cannot be used: give an ssl.SSLContext as the option tls=",
         ),
         ({"group.id": "g"}, "group.id cannot be used: it belongs to consumers"),
+        (
+            {"partitioner": "crc"},
+            "partitioner must be one of consistent_random, murmur2_random, fnv1a_random, got 'crc'",
+        ),
+        (
+            {"partitioner": "random"},
+            (
+                "partitioner ('random') cannot be used: it ignores keys; "
+                "give RoundRobinPartitioner() as the option partitioner=, which does so too"
+            ),
+        ),
+        (
+            {"partitioner": "murmur2"},
+            (
+                "partitioner ('murmur2') cannot be used: it sends all records without a key to one partition; "
+                "murmur2_random differs from it in nothing else"
+            ),
+        ),
     ],
 )
 def test_what_cannot_be_used_is_refused_by_name(properties: dict[str, object], text: str) -> None:
