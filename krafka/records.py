@@ -123,6 +123,26 @@ def explain_invalid(
     return RecordValidationError(problem)
 
 
+def diagnosed(
+    error: Exception,
+    topic: object,
+    value: object,
+    key: object,
+    headers: object,
+    partition: object,
+    timestamp: object,
+) -> RecordValidationError:
+    """Why a record could not be encoded: what the full check says, or else the error that came."""
+    try:
+        invalid = explain_invalid(topic, value, key, () if headers is None else headers, partition, timestamp)
+    except Exception:
+        # What could not be encoded may not let itself be looked at either: a memoryview that was released, say.
+        invalid = None
+    return invalid or RecordValidationError(
+        f"record for topic {topic!r} cannot be encoded: {type(error).__name__}: {error}"
+    )
+
+
 def _shown(value: object) -> str:
     """A value with its type, short enough for a log line."""
     text = repr(value)

@@ -10,7 +10,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
 from krafka._speedups.batch cimport PartitionBuffer, ProducerBatch
-from krafka._speedups.delivery cimport Delivery, SendResult, note_place
+from krafka._speedups.delivery cimport SendResult, delivery_of_last, note_place
 from krafka._speedups.record_batch cimport (
     RecordFields,
     RecordView,
@@ -34,7 +34,7 @@ from krafka.errors import (
     RecordTooLargeError,
     RecordValidationError,
 )
-from krafka.records import MAX_PARTITION, ProducerRecord, explain_invalid, timestamp_ms
+from krafka.records import MAX_PARTITION, ProducerRecord, diagnosed, explain_invalid, timestamp_ms
 
 cdef extern from "clock.h":
     int64_t krafka_wall_clock_ms() nogil
@@ -43,15 +43,6 @@ cdef Py_ssize_t BATCH_OVERHEAD = 61
 cdef object END = object()
 cdef object ListIterator = type(iter([]))
 cdef object TupleIterator = type(iter(()))
-
-
-cdef inline Delivery delivery_of_last(ProducerBatch batch, int64_t timestamp):
-    """What stands for the record that was written last."""
-    cdef Delivery delivery = Delivery.__new__(Delivery)
-    delivery.batch = batch
-    delivery.index = batch.records.count - 1
-    delivery.timestamp = timestamp
-    return delivery
 
 
 @cython.final
@@ -271,7 +262,7 @@ cdef class Appender:
             try:
                 fields.take(value, key, headers)
             except Exception as error:
-                raise _diagnosed(error, topic, value, key, headers, partition, timestamp) from error
+                raise diagnosed(error, topic, value, key, headers, partition, timestamp) from error
             return self.place_view(
                 &fields.view, topic, value, key, headers, partition, timestamp, entered, grant, placed_at
             )
@@ -373,7 +364,7 @@ cdef class Appender:
             if timestamp is not None:
                 return timestamp_ms(timestamp)
         except (TypeError, ValueError, OverflowError) as error:
-            raise _diagnosed(error, topic, value, key, headers, partition, timestamp) from error
+            raise diagnosed(error, topic, value, key, headers, partition, timestamp) from error
         return krafka_wall_clock_ms() if self.wall_clock is None else self.wall_clock()
 
     def missing(self, topic, value, key, headers, partition, timestamp):
@@ -502,14 +493,3 @@ cdef class Appender:
         batch.owner_thread = self.owner_thread
         batch.owner_process = self.owner_process
         return batch
-
-
-def _diagnosed(error, topic, value, key, headers, partition, timestamp):
-    try:
-        invalid = explain_invalid(topic, value, key, () if headers is None else headers, partition, timestamp)
-    except Exception:
-        # What could not be encoded may not let itself be looked at either: a memoryview that was released, say.
-        invalid = None
-    return invalid or RecordValidationError(
-        f"record for topic {topic!r} cannot be encoded: {type(error).__name__}: {error}"
-    )

@@ -35,3 +35,12 @@ cdef inline int note_place(SendResult result, ProducerBatch batch, int64_t times
     place[1] = batch.records.count - 1
     result.size += 1
     return 0
+
+
+cdef inline Delivery delivery_of_last(ProducerBatch batch, int64_t timestamp):
+    """What stands for the record that was written last."""
+    cdef Delivery delivery = Delivery.__new__(Delivery)
+    delivery.batch = batch
+    delivery.index = batch.records.count - 1
+    delivery.timestamp = timestamp
+    return delivery

@@ -245,7 +245,7 @@ class TestStayingForBytes:
     def test_what_a_compressing_partition_holds_more_is_a_batch_too(self) -> None:
         path = path_for(UniformStickyPartitioner(), 2, seed=1, batch_size=1000 + OVERHEAD)
         for partition in path.partitions:
-            path.appender.note_compressed(partition, 1000, 500)
+            path.appender.note_compressed(partition, 1000, 500, 1 << 19)
         for _ in range(200):
             path.append(TOPIC, VALUE)
         assert {batch.record_count for batch in path.take_all()} == {20}
