@@ -346,6 +346,29 @@ def test_bulk_goes_where_single_records_would(partitioner: Any) -> None:
     assert bulk.topic.appended == single.topic.appended == 500
 
 
+@EACH
+def test_records_in_bulk_go_where_single_ones_would(partitioner: Any) -> None:
+    records = [
+        ProducerRecord(
+            TOPIC,
+            bytes(number % 200),
+            key=b"key %d" % number if number % 3 else None,
+            headers=[("h", b"x")] if number % 5 == 0 else (),
+            partition=1 if number % 7 == 0 else None,
+        )
+        for number in range(500)
+    ]
+    single, bulk = (
+        path_for(partitioner, 5, seed=9, batch_size=2000, buffer_memory=1 << 24) for _ in range(2)
+    )
+    for record in records:
+        single.append(TOPIC, record.value, key=record.key, headers=record.headers, partition=record.partition)
+    assert bulk.appender.append_records(SendResult(), iter(records), 1000, ENDLESS) == (True, None, None)
+    assert [(b.partition.partition, bytes(b.records)) for b in bulk.take_all()] == [
+        (b.partition.partition, bytes(b.records)) for b in single.take_all()
+    ]
+
+
 class ByRecord:
     """A partitioner that is shown the records, and answers as told."""
 
