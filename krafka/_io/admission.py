@@ -88,17 +88,18 @@ class Admission:
         try:
             with self.records.one():
                 while True:
-                    needed = None
+                    delivery: Delivery | None = None
+                    needed = 0
                     try:
                         delivery, grant = appender.append_granted(
                             topic, value, key, headers, partition, timestamp, entered, grant
                         )
                     except MetadataNotReadyError:
-                        needed = 0
+                        pass
                     except BufferFullError as full:
                         needed = full.needed
                     # What comes of the waits is an error of its own, not one of handling these.
-                    if needed is None:
+                    if delivery is not None:
                         return delivery
                     if needed == 0:
                         await self._wait_for_metadata(topic, partition, deadline)
