@@ -84,10 +84,10 @@ _CODECS = {
 _KIB = 1024
 _MOMENTS: dict[Compression, tuple[tuple[int | None, int], ...]] = {
     # From which level on, and how many bytes; the last is for what is below, and for the default.
-    Compression.SNAPPY: ((None, 384 * _KIB),),
+    Compression.SNAPPY: ((None, 256 * _KIB),),
     Compression.LZ4: ((10, 2 * _KIB), (3, 8 * _KIB), (None, 448 * _KIB)),
     Compression.ZSTD: ((13, 2 * _KIB), (10, 16 * _KIB), (7, 32 * _KIB), (4, 64 * _KIB), (None, 256 * _KIB)),
-    Compression.GZIP: ((8, 8 * _KIB), (4, 32 * _KIB), (0, 96 * _KIB), (None, 32 * _KIB)),
+    Compression.GZIP: ((8, 8 * _KIB), (4, 32 * _KIB), (0, 64 * _KIB), (None, 32 * _KIB)),
 }
 
 
