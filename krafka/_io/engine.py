@@ -77,7 +77,7 @@ class Engine:
         inline_bytes = bytes_in_a_moment(config.compression, config.compression_level)
         if config.compression is not Compression.NONE:
             compress = compressor(config.compression, config.compression_level)
-            workers = CompressionWorkers(task_group, compress, self._compressed, job_bytes=inline_bytes)
+            workers = CompressionWorkers(task_group, compress, self._compressed)
         self.accumulator = RecordAccumulator(
             config,
             sequences=Sequences() if config.idempotent else None,

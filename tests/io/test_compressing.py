@@ -1,4 +1,4 @@
-"""Compression in threads: each batch once, several small ones at a time, and no event loop that stands still."""
+"""Compression in threads: each batch once, and no event loop that stands still."""
 
 from __future__ import annotations
 
@@ -45,13 +45,11 @@ class Desk:
             self.all_done.set()
 
 
-async def compress_all(
-    work: Callable[[Any], bytes], todo: list[ProducerBatch], *, job_bytes: float = 1000
-) -> Desk:
+async def compress_all(work: Callable[[Any], bytes], todo: list[ProducerBatch]) -> Desk:
     desk = Desk(len(todo))
     with anyio.fail_after(60):
         async with anyio.create_task_group() as task_group:
-            CompressionWorkers(task_group, work, desk.take, job_bytes=job_bytes).start(todo)
+            CompressionWorkers(task_group, work, desk.take).start(todo)
             await desk.all_done.wait()
     return desk
 
@@ -74,36 +72,12 @@ async def test_the_work_is_done_by_other_threads_and_told_in_this_one() -> None:
     assert desk.threads == {threading.get_ident()}
 
 
-async def test_small_batches_share_a_turn() -> None:
-    turns: list[tuple[int, int]] = []
-
-    def work(records: Any) -> bytes:
-        turns.append((threading.get_ident(), len(records)))
-        return b""
-
-    workers: list[list[int]] = []
-    desk = Desk(5)
-    todo = batches(400, 400, 400, 400, 3000)
-
-    class Noting(CompressionWorkers):
-        async def _run(self, job: list[Any]) -> None:
-            workers.append([len(records) for _, records in job])
-            await super()._run(job)
-
-    with anyio.fail_after(60):
-        async with anyio.create_task_group() as task_group:
-            Noting(task_group, work, desk.take, job_bytes=1000).start(todo)
-            await desk.all_done.wait()
-    assert sorted(map(len, workers)) == [2, 3]
-    assert sorted(size for _, size in turns) == sorted(len(batch.records) for batch in todo)
-
-
 async def test_a_batch_that_ends_before_its_turn_is_no_trouble() -> None:
     todo = batches(2000, 2000)
     contents = [bytes(batch.records) for batch in todo]
     desk = Desk(2)
     async with anyio.create_task_group() as task_group:
-        CompressionWorkers(task_group, bytes, desk.take, job_bytes=1000).start(todo)
+        CompressionWorkers(task_group, bytes, desk.take).start(todo)
         for batch in todo:
             batch.fail(NetworkError("too late"))
         await desk.all_done.wait()
@@ -127,7 +101,7 @@ async def test_the_event_loop_runs_meanwhile() -> None:
 
     desk = Desk(1)
     async with anyio.create_task_group() as task_group:
-        CompressionWorkers(task_group, work, desk.take, job_bytes=1000).start(batches(2000))
+        CompressionWorkers(task_group, work, desk.take).start(batches(2000))
         task_group.start_soon(take_turns)
         await desk.all_done.wait()
     assert turns == 10
@@ -140,7 +114,7 @@ async def test_a_failing_codec_ends_the_task_group() -> None:
     desk = Desk(1)
     with pytest.raises(ExceptionGroup) as caught:
         async with anyio.create_task_group() as task_group:
-            CompressionWorkers(task_group, work, desk.take, job_bytes=1000).start(batches(2000))
+            CompressionWorkers(task_group, work, desk.take).start(batches(2000))
     assert isinstance(caught.value.exceptions[0], ZeroDivisionError)
     assert desk.done == {}
 
@@ -157,7 +131,7 @@ async def test_an_end_does_not_wait_for_a_thread() -> None:
     try:
         with anyio.fail_after(30):
             async with anyio.create_task_group() as task_group:
-                CompressionWorkers(task_group, work, desk.take, job_bytes=1000).start(batches(2000))
+                CompressionWorkers(task_group, work, desk.take).start(batches(2000))
                 await begun.wait()
                 task_group.cancel_scope.cancel()
     finally:
