@@ -84,8 +84,9 @@ class ProducerConfig:
     compression_level: int | None
     """The codec's level (see `Compression.levels`); None, the default, is the codec's own."""
     batch_size: int
-    """Bytes of records at which a batch is full, as far as can be told those left after compression (as Kafka's
-    clients count them). At least 1 and at most `buffer_memory`; default 65536, or `buffer_memory` if that is less."""
+    """Bytes of records at which a batch is full. With a fast codec it is what is left of them, as far as can be
+    told: batches then grow, up to what the codec does in half a millisecond. At least 1 and at most
+    `buffer_memory`; default 65536, or `buffer_memory` if that is less."""
     linger: float
     """Seconds a batch waits for more records. The default 0 waits for nothing, yet records that
     come while the broker is busy still share a batch. Below `delivery_timeout`."""
