@@ -70,7 +70,10 @@ async def test_every_record_behind_one_that_is_refused_is_told_why() -> None:
     async with FakeCluster() as cluster:
         cluster.create_topic(TOPIC, 1)
         async with Producer(
-            cluster.bootstrap, connector=cluster, **HURRIED | {"delivery_timeout": 4.0}
+            cluster.bootstrap,
+            connector=cluster,
+            **HURRIED
+            | {"delivery_timeout": 4.0, "retry_backoff": 1.0, "retry_backoff_max": 1.0, "max_in_flight": 1},
         ) as producer:
             await producer.send(TOPIC, b"before")
             cluster.fail("Produce", code=NotEnoughReplicasError, times=10**9)
