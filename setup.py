@@ -1,4 +1,7 @@
-"""Builds the compiled modules of krafka/_speedups; everything else is in pyproject.toml.
+"""Builds the compiled modules; everything else is in pyproject.toml.
+
+Two kinds: those of krafka/_speedups, written in Cython, and those Python modules that have a `.pxd` beside them. Such a
+file declares the C types of what its module defines; the module itself stays Python, and means the same compiled.
 
 KRAFKA_WERROR=1 turns every Cython and C compiler warning into an error (CI sets it, a user's install does not).
 """
@@ -12,6 +15,7 @@ from setuptools import Extension, setup
 
 STRICT = os.environ.get("KRAFKA_WERROR") == "1"
 SPEEDUPS = Path("krafka/_speedups")
+TYPED_PYTHON = ("krafka/_state", "krafka/_io")
 
 Options.warning_errors = STRICT
 
@@ -19,22 +23,33 @@ c_flags = [] if os.name == "nt" else ["-O3", "-fno-strict-aliasing", "-Wno-unuse
 if STRICT and os.name != "nt":
     c_flags += ["-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-missing-field-initializers", "-Werror"]
 
-extensions = [
-    Extension(f"krafka._speedups.{source.stem}", [str(source)], extra_compile_args=c_flags)
-    for source in sorted(SPEEDUPS.glob("*.pyx"))
-]
+BOTH = {"language_level": "3", "initializedcheck": False, "binding": True}
+# Written for C: no negative index, no division of negative numbers.
+FOR_CYTHON = {"boundscheck": False, "wraparound": False, "cdivision": True, "embedsignature": True}
+# Indexes and divisions as in Python. An annotation there is for those who read and check Python, and says nothing of C.
+FOR_PYTHON = {"boundscheck": True, "wraparound": True, "cdivision": False, "annotation_typing": False}
+
+
+def extensions(sources: list[Path]) -> list[Extension]:
+    """One extension module for each source."""
+    return [
+        Extension(".".join(source.with_suffix("").parts), [str(source)], extra_compile_args=c_flags)
+        for source in sources
+    ]
+
 
 setup(
-    ext_modules=cythonize(
-        extensions,
-        compiler_directives={
-            "language_level": "3",
-            "boundscheck": False,
-            "wraparound": False,
-            "initializedcheck": False,
-            "cdivision": True,
-            "embedsignature": True,
-            "binding": True,
-        },
-    )
+    ext_modules=[
+        *cythonize(extensions(sorted(SPEEDUPS.glob("*.pyx"))), compiler_directives=BOTH | FOR_CYTHON),
+        *cythonize(
+            extensions(
+                sorted(
+                    types.with_suffix(".py")
+                    for folder in TYPED_PYTHON
+                    for types in Path(folder).glob("*.pxd")
+                )
+            ),
+            compiler_directives=BOTH | FOR_PYTHON,
+        ),
+    ]
 )

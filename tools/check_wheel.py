@@ -43,6 +43,12 @@ def run(*command: str | Path, cwd: Path) -> None:
         sys.exit(f"check_wheel: failed ({finished.returncode}): {' '.join(map(str, command))}")
 
 
+def compiled_sources(package: Path) -> list[Path]:
+    """What becomes an extension module: Cython sources, and Python modules with their C types in a .pxd beside them."""
+    typed = (path.with_suffix(".py") for path in package.rglob("*.pxd"))
+    return sorted([*package.rglob("*.pyx"), *(path for path in typed if path.exists())])
+
+
 def expected_files() -> tuple[set[str], set[str]]:
     """The files the wheel must have by name, and the compiled modules by the start of their names."""
     files = {
@@ -50,7 +56,7 @@ def expected_files() -> tuple[set[str], set[str]]:
         for pattern in ("*.py", "*.pyi", "*.pyx", "*.pxd", "*.h", "py.typed")
         for path in PACKAGE.rglob(pattern)
     }
-    compiled = {path.with_suffix("").relative_to(ROOT).as_posix() + "." for path in PACKAGE.rglob("*.pyx")}
+    compiled = {path.with_suffix("").relative_to(ROOT).as_posix() + "." for path in compiled_sources(PACKAGE)}
     return files, compiled
 
 

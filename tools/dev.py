@@ -6,9 +6,9 @@
     python3 tools/dev.py setup
 
 It needs Python 3.11 or later with `venv`, and a C compiler. The environment is `.venv` in the project, or the folder
-given by --venv; krafka is installed there in editable mode: changed .py files count at once, changed Cython sources
-or dependencies make the next run install again, and any other run starts right away. With CI set, a skipped test
-fails unless tools/pytest_ci/fail_on_skip.py allows it.
+given by --venv; krafka is installed there in editable mode: changed .py files count at once, changed Cython sources,
+.py files with a .pxd beside them and dependencies make the next run install again, and any other run starts right
+away. With CI set, a skipped test fails unless tools/pytest_ci/fail_on_skip.py allows it.
 """
 
 # ruff: noqa: S603, S606 - it runs pip, the demo and the checks: commands of this file, and arguments of who calls it
@@ -131,10 +131,14 @@ def _make_venv(folder: Path) -> None:
 
 
 def _sources_digest() -> str:
-    """What an installation depends on besides the .py files, which it uses in place."""
-    speedups = ROOT / "krafka" / "_speedups"
+    """What an installation depends on besides the .py files, which it uses in place unless a .pxd lies beside them."""
     files = [ROOT / "pyproject.toml", ROOT / "setup.py", ROOT / "krafka" / "_version.py"]
-    files += sorted(path for path in speedups.iterdir() if path.suffix in {".pyx", ".pxd", ".h"})
+    files += sorted(
+        path
+        for path in (ROOT / "krafka").rglob("*")
+        if path.suffix in {".pyx", ".pxd", ".h"}
+        or (path.suffix == ".py" and path.with_suffix(".pxd").exists())
+    )
     digest = hashlib.sha256(os.environ.get("KRAFKA_WERROR", "").encode())
     for path in files:
         digest.update(f"\0{path.relative_to(ROOT)}\0".encode())
@@ -163,7 +167,7 @@ class Check(NamedTuple):
 CHECKS = (
     Check("lint", ("ruff", "check"), "ruff's rules"),
     Check("format", ("ruff", "format", "--check"), "ruff's formatting"),
-    Check("cython", ("cython-lint", "krafka/_speedups"), "rules for the Cython sources"),
+    Check("cython", ("cython-lint", "krafka"), "rules for the Cython sources"),
     Check("imports", ("lint-imports",), "layers and forbidden imports (.importlinter)"),
     Check("mypy", ("mypy",), "types, strictly"),
     Check("pyright", ("pyright",), "types again, by another checker"),

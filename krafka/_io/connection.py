@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import anyio
-from anyio.lowlevel import checkpoint_if_cancelled
+from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from krafka._io.handshake import StreamExchange, negotiate_versions
 from krafka._io.transport import close_stream, format_address, tls_reason
@@ -359,6 +359,8 @@ class Connection:
                     if wait := throttle_seconds(pending, response):
                         self.throttled_until = max(self.throttled_until, now + wait)
                     self._deliver(pending, response, now)
+                # Who waited for these answers sends again before this task prepares to wait, not after.
+                await checkpoint()
         except ProtocolError as error:
             self._shut(error, logging.WARNING)
         except anyio.EndOfStream as error:

@@ -6,11 +6,10 @@ import logging
 from random import Random
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import anyio
-
 from krafka._io.admission import Admission
 from krafka._io.alarm import Alarm
 from krafka._io.brokers import BrokerPool
+from krafka._io.clock import event_loop_clock
 from krafka._io.compressing import CompressionWorkers
 from krafka._io.connection import Connection, ConnectionOptions
 from krafka._io.forks import refuse_in_children
@@ -60,7 +59,7 @@ class Engine:
         wall_clock: Callable[[], int] | None = None,
     ) -> None:
         self.config = config
-        self.clock: Callable[[], float] = anyio.current_time
+        self.clock = event_loop_clock()
         self.compression_id = config.compression.id
         self.retries = 0
         self.splits = 0

@@ -49,6 +49,7 @@ class NodeSender:
         self._accumulator = engine.accumulator
         self._node = node
         self._max_bytes = max(engine.config.max_request_size - REQUEST_OVERHEAD, 1)
+        self._max_in_flight = engine.config.max_in_flight
         self._woken = anyio.Event()
         self._sleeps = True
         self._is_held = False
@@ -95,7 +96,7 @@ class NodeSender:
     def _may_send(self) -> bool:
         return (
             bool(self._node.ready)
-            and self._node.in_flight < self._config.max_in_flight
+            and self._node.in_flight < self._max_in_flight
             and self._engine.failure is None
         )
 

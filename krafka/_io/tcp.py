@@ -74,10 +74,11 @@ class TcpStream(anyio.abc.ByteStream):
             except OSError as error:
                 raise self._error() from error
 
-    def send_now(self, parts: list[Buffer]) -> list[Buffer]:
-        """Send what the system takes of these buffers without waiting; return what is left."""
+    def send_now(self, parts: list[Buffer], size: int = -1) -> list[Buffer]:
+        """Send what the system takes of these buffers, of `size` bytes in all, without waiting; return what is left."""
         try:
-            return _after(parts, self._send_some(parts))
+            sent = self._send_some(parts)
+            return [] if sent == size else _after(parts, sent)
         except (BlockingIOError, InterruptedError):
             return parts
         except OSError as error:

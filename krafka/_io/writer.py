@@ -54,7 +54,7 @@ class RequestWriter:
             parts, size, requests = self._pipeline.take_chunk()
             if isinstance(self._stream, TcpStream):
                 try:
-                    parts = self._stream.send_now(parts)
+                    parts = self._stream.send_now(parts, size)
                 except STREAM_ERRORS as error:
                     self._broke(error)
                     return

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from krafka.config import ProducerConfig
     from krafka.errors import KafkaError
 
+PATIENCE = 0.005
+"""Seconds that those who wait for memory may be kept waiting for more of it than they need."""
+
 
 class RecordAccumulator:
     """The records on their way: appended by the compiled path, drained by broker, completed once."""
@@ -69,7 +72,7 @@ class RecordAccumulator:
             on_hastened=self._note_deadline,
             wall_clock=wall_clock,
         )
-        self.memory = BufferMemory(self.appender)
+        self.memory = BufferMemory(self.appender, lambda: wake_at(monotonic() + PATIENCE))
         self.nodes: dict[int, Node] = {}
         self.incomplete: dict[ProducerBatch, None] = {}
         # Partitions of topics that were dropped or made anew smaller: their numbering must not start over.
@@ -402,6 +405,8 @@ class RecordAccumulator:
                 self._mark_ready(batch.partition)
         if self._delayed:
             self._wake_at(self._delayed[0][0])
+        if self.memory.waiting:
+            self.memory.serve()
         return self._expired(now)
 
     def _expired(self, now: float) -> list[ProducerBatch]:

@@ -39,8 +39,6 @@ class FrameReader:
     `ProtocolError` the stream has no known frame boundary any more: drop the reader and the connection.
     """
 
-    __slots__ = ("_held", "_max_frame_size", "_needed", "_peer", "_saw_frame")
-
     def __init__(self, max_frame_size: int, peer: str) -> None:
         self._max_frame_size = max_frame_size
         self._peer = peer

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
     from krafka._speedups.append import Appender
 
+WORTH_WAKING_FOR = 1024 * 1024
+"""Bytes that let the line move at once; an eighth of `buffer_memory` does too, if that is less."""
+
 
 class Ticket:
     """A place in the line for `needed` bytes; `granted` holds them once it is the ticket's turn."""
@@ -23,10 +26,17 @@ class Ticket:
 
 
 class BufferMemory:
-    """Lends the bytes of `buffer_memory`, which the appender draws on directly while nobody waits."""
+    """Lends the bytes of `buffer_memory`, which the appender draws on directly while nobody waits.
 
-    def __init__(self, appender: Appender) -> None:
+    Waking who waits costs more than appending a batch, so the line moves when some batches' worth is free, and not for
+    each that ends. With less it moves at the next `serve`, which `serve_soon` asks for.
+    """
+
+    def __init__(self, appender: Appender, serve_soon: Callable[[], object]) -> None:
         self._appender = appender
+        self._serve_soon = serve_soon
+        self._enough = min(appender.buffer_memory // 8, WORTH_WAKING_FOR)
+        self._asked = False
         self._line: deque[Ticket] = deque()
 
     @property
@@ -44,7 +54,8 @@ class BufferMemory:
         ticket = Ticket(needed, wake)
         self._line.append(ticket)
         self._appender.contended = True
-        self._serve()
+        if len(self._line) == 1:
+            self.serve()
         return ticket
 
     def leave(self, ticket: Ticket) -> None:
@@ -57,15 +68,22 @@ class BufferMemory:
             self._line.remove(ticket)
         except ValueError:
             return
-        self._serve()
+        self.serve()
 
     def release(self, size: int) -> None:
         """Give bytes back, and pass them on to those who wait."""
         self._appender.available += size
-        if self._line:
-            self._serve()
+        if not self._line:
+            return
+        if self._appender.available >= self._enough:
+            self.serve()
+        elif not self._asked:
+            self._asked = True
+            self._serve_soon()
 
-    def _serve(self) -> None:
+    def serve(self) -> None:
+        """Give those at the head of the line what they need, as far as there is enough."""
+        self._asked = False
         while self._line and self._line[0].needed <= self._appender.available:
             ticket = self._line.popleft()
             self._appender.available -= ticket.needed

@@ -17,8 +17,6 @@ NONE = -1
 class Node:
     """A broker's queue: the partitions it leads that have something to send, and how much is in flight to it."""
 
-    __slots__ = ("in_flight", "node_id", "ready")
-
     def __init__(self, node_id: int) -> None:
         self.node_id = node_id
         self.ready: deque[Partition] = deque()
@@ -34,25 +32,6 @@ class Partition(PartitionBuffer):
     drain orders of batches that were acknowledged before one that was first sent before them. `last_error` is what
     befell a batch last; None once one was acknowledged since.
     """
-
-    __slots__ = (
-        "backoff_until",
-        "gap",
-        "in_flight",
-        "last_acked_sequence",
-        "last_error",
-        "leader_epoch",
-        "next_sequence",
-        "node",
-        "on_wire",
-        "overtaken",
-        "producer_epoch",
-        "producer_id",
-        "queued",
-        "topic_id",
-        "unresolved",
-        "wire_node_id",
-    )
 
     def __init__(self, topic: str, partition: int) -> None:
         self.node: Node | None = None

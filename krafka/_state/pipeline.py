@@ -42,18 +42,6 @@ _CLIENT_THROTTLES_FROM = {
 class PendingRequest:
     """A request that has no outcome yet; `on_outcome(outcome, now)` is called once with it."""
 
-    __slots__ = (
-        "api_key",
-        "correlation_id",
-        "deadline",
-        "expects_response",
-        "on_outcome",
-        "parts",
-        "response_class",
-        "timeout",
-        "version",
-    )
-
     def __init__(
         self,
         request: Request[Any],
@@ -88,16 +76,6 @@ class RequestPipeline:
     `client_id` goes into each request's header; `peer` names the broker in errors;
     `next_correlation_id` goes on where the handshake stopped and wraps from 2**31 - 1 to 0.
     """
-
-    __slots__ = (
-        "_awaiting",
-        "_client_id",
-        "_next_correlation_id",
-        "_outbox",
-        "_peer",
-        "_unconfirmed",
-        "answered",
-    )
 
     def __init__(self, client_id: str, peer: str, next_correlation_id: int = 0) -> None:
         self.answered = 0

@@ -77,7 +77,7 @@ class SlowTcp(TcpStream, Slow):
     def __init__(self, room: float = float("inf")) -> None:
         Slow.__init__(self, room)
 
-    def send_now(self, parts: list[Buffer]) -> list[Buffer]:
+    def send_now(self, parts: list[Buffer], size: int = -1) -> list[Buffer]:
         left = self.take(b"".join(parts))
         return [left] if left else []
 

@@ -14,6 +14,7 @@ import pytest
 from faulty import TOPIC, error_of, faulty
 
 from krafka import Producer, ProducerCrashedError
+from krafka._io import engine
 from krafka._state.sequences import Sequences
 from krafka.errors import (
     KafkaError,
@@ -162,7 +163,7 @@ async def test_a_bug_in_taking_an_answer_leaves_nobody_waiting(monkeypatch: pyte
         raise ZeroDivisionError("a bug")
 
     deliveries = []
-    monkeypatch.setattr(Sequences, "acknowledged", buggy)
+    monkeypatch.setattr(engine, "Sequences", type("Buggy", (Sequences,), {"acknowledged": buggy}))
     with anyio.fail_after(30), pytest.raises(ProducerCrashedError) as caught:
         async with faulty(partitions=6, linger=0.1) as (_, producer):
             deliveries = [await producer.enqueue(TOPIC, b"v", partition=number) for number in range(6)]

@@ -112,8 +112,8 @@ def test_every_module_says_what_it_is_for() -> None:
     silent += [
         relative(path)
         for path in tracked(".pyx", ".pxd")
-        # A .pxd beside a .pyx is that module's declaration.
-        if (path.suffix == ".pyx" or not path.with_suffix(".pyx").exists())
+        # A .pxd beside a .pyx or .py is that module's declaration.
+        if (path.suffix == ".pyx" or not any(path.with_suffix(beside).exists() for beside in (".pyx", ".py")))
         and not path.read_text().lstrip().startswith(('"""', "#"))
     ]
     assert silent == []

@@ -60,14 +60,17 @@ def test_the_stamp_knows_what_is_installed(dev: ModuleType, tmp_path: Path) -> N
         ("krafka/_speedups/fast.pyx", True),
         ("krafka/_speedups/fast.pxd", True),
         ("krafka/_speedups/fast.c", False),
+        ("krafka/_state/typed.pxd", True),
+        ("krafka/_state/typed.py", True),
         ("krafka/producer.py", False),
     ],
 )
 def test_what_calls_for_a_new_installation(
     dev: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, counts: bool
 ) -> None:
-    (tmp_path / "krafka" / "_speedups").mkdir(parents=True)
-    for file in ("pyproject.toml", "setup.py", "krafka/_version.py", name):
+    for room in ("_speedups", "_state"):
+        (tmp_path / "krafka" / room).mkdir(parents=True)
+    for file in ("pyproject.toml", "setup.py", "krafka/_version.py", "krafka/_state/typed.pxd", name):
         (tmp_path / file).write_text("before")
     monkeypatch.setattr(dev, "ROOT", tmp_path)
     before = dev._sources_digest()

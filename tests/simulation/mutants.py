@@ -46,6 +46,10 @@ def _copy(target: Path) -> None:
     skipped = shutil.ignore_patterns("__pycache__", "*.pyx", "*.c", "cli")
     shutil.copytree(ROOT / "krafka", target / "krafka", ignore=skipped)
     shutil.copytree(ROOT / "tests" / "simulation", target / "tests" / "simulation", ignore=skipped)
+    # Modules that are Python means the same compiled; what is mutated is the source, so that is what has to run.
+    for room in ("_state", "_io"):
+        for compiled in (target / "krafka" / room).glob("*.so"):
+            compiled.unlink()
 
 
 def apply(mutation: Mutation, root: Path) -> None:

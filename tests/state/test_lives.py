@@ -6,6 +6,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from oracle import parts
 from oracle.parts import Fault
 from oracle.simulation import Simulation
 
@@ -108,16 +109,18 @@ def watcher(monkeypatch: pytest.MonkeyPatch) -> Watcher:
 
         return call
 
-    changing = {
+    changing: dict[type, str] = {
         RecordAccumulator: "_opened _mark_ready _closed _send left_wire reenqueue acknowledge fail "
         "withdraw settle update",
         Sequences: "stamp acknowledged refused replaced lost out_of_order forgotten settle set_identity",
     }
-    # A batch and its parts change places one after the other, which nobody sees.
-    monkeypatch.setattr(RecordAccumulator, "_replace", watched(RecordAccumulator._replace, as_one=True))
     for owner, names in changing.items():
-        for name in names.split():
-            monkeypatch.setattr(owner, name, watched(getattr(owner, name)))
+        methods = {name: watched(getattr(owner, name)) for name in names.split()}
+        if owner is RecordAccumulator:
+            # A batch and its parts change places one after the other, which nobody sees.
+            methods["_replace"] = watched(RecordAccumulator._replace, as_one=True)
+        # Compiled classes cannot be changed, but inherited from.
+        monkeypatch.setattr(parts, owner.__name__, type(owner.__name__, (owner,), methods))
     return watcher
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -9,29 +11,40 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from krafka._speedups.append import Appender
 from krafka._state.memory import BufferMemory, Ticket
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 BUDGET = 1000
+ENOUGH = BUDGET // 8
+"""What has to be free for the line to move at once."""
 
 
-def memory_of(budget: int = BUDGET) -> BufferMemory:
-    return BufferMemory(
-        Appender(
-            batch_size=100,
-            buffer_memory=budget,
-            max_request_size=100,
-            delivery_timeout=1.0,
-            monotonic=lambda: 0.0,
-            on_opened=lambda _batch: None,
-            on_sealed=lambda _partition: None,
-        )
+def appender_of(budget: int) -> Appender:
+    return Appender(
+        batch_size=100,
+        buffer_memory=budget,
+        max_request_size=100,
+        delivery_timeout=1.0,
+        monotonic=lambda: 0.0,
+        on_opened=lambda _batch: None,
+        on_sealed=lambda _partition: None,
     )
 
 
-class Line:
-    """Those who wait, and the order in which their turn came."""
+def memory_of(serve_soon: Callable[[], object], budget: int = BUDGET) -> BufferMemory:
+    return BufferMemory(appender_of(budget), serve_soon)
 
-    def __init__(self) -> None:
-        self.memory = memory_of()
+
+class Line:
+    """Those who wait, the order in which their turn came, and how often the memory asked to be looked at."""
+
+    def __init__(self, budget: int = BUDGET) -> None:
+        self.asked = 0
+        self.memory = memory_of(self._ask, budget)
         self.turns: list[int] = []
+
+    def _ask(self) -> None:
+        self.asked += 1
 
     def join(self, name: int, needed: int) -> Ticket:
         return self.memory.join(needed, lambda: self.turns.append(name))
@@ -53,9 +66,43 @@ def test_a_small_request_does_not_overtake_a_large_one() -> None:
     line.memory.release(400)
     assert line.turns == [1, 2]
     assert small.granted == 0
-    line.memory.release(10)
+    line.memory.release(ENOUGH)
     assert line.turns == [1, 2, 3]
-    assert line.memory.available == 0
+    assert line.memory.available == ENOUGH - 10
+
+
+def test_a_little_memory_keeps_the_line_waiting_for_a_moment() -> None:
+    line = Line()
+    line.join(1, BUDGET)
+    line.join(2, 10)
+    line.join(3, 10)
+    line.memory.release(ENOUGH // 2)
+    line.memory.release(1)
+    assert (line.turns, line.asked) == ([1], 1)
+    line.memory.serve()
+    assert line.turns == [1, 2, 3]
+    assert line.memory.available == ENOUGH // 2 + 1 - 20
+
+
+def test_what_is_asked_for_is_asked_again_after_it_was_done() -> None:
+    line = Line()
+    line.join(1, BUDGET)
+    line.join(2, ENOUGH - 1)
+    line.memory.release(1)
+    line.memory.serve()
+    assert line.turns == [1]
+    line.memory.release(1)
+    assert (line.turns, line.asked) == ([1], 2)
+
+
+def test_a_mebibyte_moves_the_line_of_a_large_memory() -> None:
+    line = Line(64 * 1024 * 1024)
+    line.join(1, 64 * 1024 * 1024)
+    line.join(2, 1)
+    line.memory.release(1024 * 1024 - 1)
+    assert line.turns == [1]
+    line.memory.release(1)
+    assert line.turns == [1, 2]
 
 
 def test_one_release_may_serve_many() -> None:
@@ -69,16 +116,8 @@ def test_one_release_may_serve_many() -> None:
 
 
 def test_the_appender_yields_to_the_line_while_there_is_one() -> None:
-    appender = Appender(
-        batch_size=100,
-        buffer_memory=BUDGET,
-        max_request_size=100,
-        delivery_timeout=1.0,
-        monotonic=lambda: 0.0,
-        on_opened=lambda _batch: None,
-        on_sealed=lambda _partition: None,
-    )
-    memory = BufferMemory(appender)
+    appender = appender_of(BUDGET)
+    memory = BufferMemory(appender, lambda: None)
     memory.join(BUDGET, lambda: None)
     assert not appender.contended
     ticket = memory.join(1, lambda: None)
@@ -114,7 +153,8 @@ class FairMemory(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.memory = memory_of()
+        self.asked = False
+        self.memory = memory_of(self._ask)
         self.free = BUDGET
         self.line: list[tuple[int, Ticket]] = []
         self.holding: list[tuple[int, Ticket]] = []
@@ -122,7 +162,25 @@ class FairMemory(RuleBasedStateMachine):
         self.expected: list[int] = []
         self.names = 0
 
+    def _ask(self) -> None:
+        assert not self.asked
+        self.asked = True
+
+    def freed(self, size: int) -> None:
+        self.free += size
+        if self.free >= ENOUGH:
+            self.serve()
+        elif self.line:
+            # The memory has asked, now or before.
+            assert self.asked
+
+    @rule()
+    def serve_all(self) -> None:
+        self.memory.serve()
+        self.serve()
+
     def serve(self) -> None:
+        self.asked = False
         while self.line and self.line[0][1].needed <= self.free:
             name, ticket = self.line.pop(0)
             self.free -= ticket.needed
@@ -134,7 +192,8 @@ class FairMemory(RuleBasedStateMachine):
         name = self.names = self.names + 1
         ticket = self.memory.join(needed, lambda: self.turns.append(name))
         self.line.append((name, ticket))
-        self.serve()
+        if len(self.line) == 1:
+            self.serve()
 
     @precondition(lambda self: self.holding)
     @rule(data=st.data())
@@ -143,8 +202,7 @@ class FairMemory(RuleBasedStateMachine):
         _, ticket = self.holding.pop(place)
         granted, ticket.granted = ticket.granted, 0
         self.memory.release(granted)
-        self.free += granted
-        self.serve()
+        self.freed(granted)
 
     @precondition(lambda self: self.holding)
     @rule(data=st.data())
@@ -152,8 +210,7 @@ class FairMemory(RuleBasedStateMachine):
         place = data.draw(st.integers(0, len(self.holding) - 1))
         _, ticket = self.holding.pop(place)
         self.memory.leave(ticket)
-        self.free += ticket.needed
-        self.serve()
+        self.freed(ticket.needed)
 
     @precondition(lambda self: self.line)
     @rule(data=st.data())

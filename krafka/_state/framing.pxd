@@ -1,0 +1,6 @@
+cdef class FrameReader:
+    cdef object _held
+    cdef Py_ssize_t _max_frame_size
+    cdef Py_ssize_t _needed
+    cdef object _peer
+    cdef bint _saw_frame
