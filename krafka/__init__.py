@@ -21,6 +21,7 @@ from krafka.partitioners import (
 )
 from krafka.producer import Delivery, Producer, SendResult
 from krafka.records import PartitionInfo, ProducerRecord, TopicPartition
+from krafka.retry import RetryContext, RetryPolicy
 
 __all__ = [
     "Acks",
@@ -37,6 +38,8 @@ __all__ = [
     "ProducerRecord",
     "RecordMetadata",
     "RecordPartitioner",
+    "RetryContext",
+    "RetryPolicy",
     "RoundRobinPartitioner",
     "SendResult",
     "StickyPartitioner",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from krafka._io.connection import Connection
     from krafka._state.cluster import Broker
-    from krafka.retry import ExponentialBackoff
+    from krafka.retry import RetryPolicy
 
 logger = logging.getLogger(__name__)
 
@@ -151,13 +151,13 @@ class BrokerPool:
         open_connection: Callable[[tuple[str, int], int | None], Connection],
         task_group: TaskGroup,
         *,
-        backoff: ExponentialBackoff,
+        backoff: RetryPolicy,
         clock: Callable[[], float] = anyio.current_time,
         random: Random | None = None,
     ) -> None:
         self._open_connection = open_connection
         self._task_group = task_group
-        self._backoff = backoff
+        self._retry_policy = backoff
         self._clock = clock
         self._random = random or Random()  # noqa: S311 - spreads load, guards nothing
         self._endpoints: dict[tuple[str, int], _Endpoint] = {}
@@ -208,7 +208,7 @@ class BrokerPool:
         endpoint = self._nodes.get(node_id)
         if endpoint is None:
             # Callers come back after a failure, so one that costs no time would have them spin.
-            with anyio.move_on_after(self._backoff.delay(0, self._random.random())):
+            with anyio.move_on_after(self._retry_policy.backoff(0, self._random.random())):
                 await self._updated.wait()
             self._check_open()
             endpoint = self._nodes.get(node_id)
@@ -366,7 +366,7 @@ class BrokerPool:
             return
         if connection.close_reason is not None:
             lasted = self._clock() - (link.started_at or 0.0)
-            if lasted >= self._backoff.maximum:
+            if lasted >= self._retry_policy.max_backoff:
                 endpoint.failures = 0
             self._note_failure(endpoint, connection.close_reason)
 
@@ -388,7 +388,7 @@ class BrokerPool:
 
     def _note_failure(self, endpoint: _Endpoint, error: KafkaError) -> None:
         self._last_error = endpoint.last_error = error
-        delay = self._backoff.delay(endpoint.failures, self._random.random())
+        delay = self._retry_policy.backoff(endpoint.failures, self._random.random())
         endpoint.failures += 1
         endpoint.retry_at = self._clock() + delay
 

@@ -26,7 +26,7 @@ from krafka._wire.api_versions import ApiVersionsRequest
 from krafka.compression import Compression, bytes_in_a_moment, compressor
 from krafka.config import Acks
 from krafka.errors import DeliveryTimeoutError, KafkaError, LeaderNotAvailableError
-from krafka.retry import ExponentialBackoff
+from krafka.retry import kafka_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -69,7 +69,9 @@ class Engine:
         self._held: list[NodeSender] = []
         self._task_group = task_group
         self._random = random or Random()  # noqa: S311 - spreads retries, guards nothing
-        self._backoff = ExponentialBackoff(config.retry_backoff, config.retry_backoff_max)
+        self.retry_policy = kafka_policy(
+            config.retry_backoff, config.retry_backoff_max, max_retries=config.retries
+        )
         self._senders: dict[int, NodeSender] = {}
         self._alarm = Alarm(self.clock, self._ring)
         compress = workers = None
@@ -133,7 +135,7 @@ class Engine:
             config.bootstrap_servers,
             open_connection,
             self._task_group,
-            backoff=ExponentialBackoff(config.reconnect_backoff, config.reconnect_backoff_max),
+            backoff=kafka_policy(config.reconnect_backoff, config.reconnect_backoff_max),
             clock=self.clock,
             random=self._random,
         )
@@ -147,7 +149,7 @@ class Engine:
 
     def backoff(self, attempt: int) -> float:
         """Seconds to wait before sending again after failure number `attempt`, counted from 0."""
-        return self._backoff.delay(attempt, self._random.random())
+        return self.retry_policy.backoff(attempt, self._random.random())
 
     # -- waking ---------------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from krafka.errors import (
     UnsupportedVersionError,
     error_for_code,
 )
-from krafka.retry import ExponentialBackoff
+from krafka.retry import kafka_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -84,7 +84,7 @@ class MetadataRefresher:
         """Why the latest refresh failed; None once one succeeded."""
         self._pool = pool
         self._config = config
-        self._backoff = ExponentialBackoff(config.retry_backoff, config.retry_backoff_max)
+        self._retry_policy = kafka_policy(config.retry_backoff, config.retry_backoff_max)
         self._still_used = still_used
         self._on_update = on_update
         self._clock = clock
@@ -332,7 +332,7 @@ class MetadataRefresher:
         self._finish_round(now)
 
     def _finish_round(self, now: float) -> None:
-        delay = self._backoff.delay(max(0, self._fruitless - 1), self._random.random())
+        delay = self._retry_policy.backoff(max(0, self._fruitless - 1), self._random.random())
         self._not_before = now + delay
         self._rounds += 1
         self._notify()

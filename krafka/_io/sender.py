@@ -317,13 +317,12 @@ class ProduceExchange:
         log_start_offset: int = -1,
         record_errors: dict[int, KafkaError] | None = None,
     ) -> None:
-        config = self._engine.config
         record_errors = record_errors or {}
         verdict = judge(
             batch,
             error,
             sequences=self._accumulator.sequences,
-            retries=config.retries,
+            retry_policy=self._engine.retry_policy,
             now=now,
             log_start_offset=log_start_offset,
             names_records=bool(record_errors),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from krafka._state.rules import Rule
     from krafka._state.sequences import Sequences
     from krafka.errors import KafkaError
+    from krafka.retry import RetryPolicy
 
 NAMES_LEADER = frozenset({NotLeaderOrFollowerError.code, FencedLeaderEpochError.code})
 """The refusals that come with the leader a broker knows (KIP-951)."""
@@ -101,14 +102,14 @@ def judge(
     error: KafkaError,
     *,
     sequences: Sequences | None,
-    retries: int | None,
+    retry_policy: RetryPolicy,
     now: float,
     log_start_offset: int = -1,
     names_records: bool = False,
 ) -> Verdict:
     """Decide about a batch that was answered with `error`, or whose answer was lost with its connection.
 
-    `retries` bounds how often it is sent again; None leaves that to its deadline. A batch whose deadline passed
+    `retry_policy` bounds how often it is sent again, besides its deadline. A batch whose deadline passed
     while it was on the wire has its outcome already and is never sent again. `names_records`: the answer says which
     records are to blame.
     """
@@ -125,7 +126,7 @@ def judge(
     is_late = now >= batch.deadline
     renumbers = rule.batch is Batch.RENUMBER_AND_RETRY and sequences is not None
     if rule.is_retried or renumbers:
-        if retries is not None and batch.attempts > retries:
+        if not retry_policy.allows(batch.attempts):
             return Verdict.FAIL
         if is_late:
             return Verdict.EXPIRE

@@ -23,7 +23,7 @@ from krafka._wire.metadata import (
     MetadataResponseTopic,
 )
 from krafka.errors import AuthenticationError, ConnectionFailedError
-from krafka.retry import ExponentialBackoff
+from krafka.retry import RetryPolicy, kafka_policy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -204,7 +204,7 @@ def topic(
 async def pool_on(
     net: FakeNet,
     *bootstrap: str,
-    backoff: ExponentialBackoff | None = None,
+    backoff: RetryPolicy | None = None,
     options: ConnectionOptions | None = None,
 ) -> AsyncIterator[BrokerPool]:
     """A pool whose brokers are the net's; on leaving, all its connections must be gone."""
@@ -219,7 +219,7 @@ async def pool_on(
             [(host, 9092) for host in bootstrap],
             open_connection,
             connections,
-            backoff=backoff or ExponentialBackoff(0.001, 0.002),
+            backoff=backoff or kafka_policy(0.001, 0.002),
             random=Random(7),
         )
         try:

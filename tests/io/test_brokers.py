@@ -18,7 +18,7 @@ from krafka.errors import (
     NetworkError,
     ProducerClosedError,
 )
-from krafka.retry import ExponentialBackoff
+from krafka.retry import kafka_policy
 
 pytestmark = pytest.mark.anyio
 
@@ -177,7 +177,7 @@ async def test_a_broker_that_is_not_known_is_an_error_naming_those_that_are() ->
 
 async def test_a_broker_that_becomes_known_while_the_caller_is_held_back_is_used() -> None:
     net = FakeNet("a")
-    async with pool_on(net, "seed", backoff=ExponentialBackoff(30.0, 30.0)) as pool:
+    async with pool_on(net, "seed", backoff=kafka_policy(30.0, 30.0)) as pool:
         with anyio.fail_after(60):
             async with anyio.create_task_group() as others:
                 others.start_soon(pool.connection, 1)
@@ -365,7 +365,7 @@ async def test_a_bug_in_a_connection_reaches_the_task_group_and_nobody_waits_for
         with pytest.raises(ExceptionGroup) as crash:
             async with anyio.create_task_group() as connections:
                 pool = BrokerPool(
-                    [("a", 9092)], open_connection, connections, backoff=ExponentialBackoff(0.001, 0.002)
+                    [("a", 9092)], open_connection, connections, backoff=kafka_policy(0.001, 0.002)
                 )
                 callers.start_soon(call, pool)
                 await anyio.sleep_forever()

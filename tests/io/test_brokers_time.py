@@ -14,7 +14,7 @@ from krafka._io.connection import ConnectionOptions
 from krafka._state.cluster import Broker
 from krafka._wire.metadata import MetadataRequest
 from krafka.errors import ConnectionFailedError
-from krafka.retry import ExponentialBackoff
+from krafka.retry import RetryPolicy
 
 pytestmark = pytest.mark.anyio
 
@@ -25,7 +25,12 @@ def anyio_backend() -> object:
     return "trio", {"clock": MockClock(autojump_threshold=0)}
 
 
-EXACT = ExponentialBackoff(0.05, 0.8, jitter=0.0)
+EXACT = RetryPolicy(initial_backoff=0.05, max_backoff=0.8, jitter_factor=0)
+
+
+def always(seconds: float) -> RetryPolicy:
+    """The same wait each time."""
+    return RetryPolicy(initial_backoff=seconds, max_backoff=seconds, jitter_factor=0)
 
 
 async def test_attempts_are_spaced_by_a_backoff_that_doubles_up_to_its_maximum() -> None:
@@ -150,7 +155,7 @@ async def test_a_new_connection_waits_for_the_last_outcome_of_the_old() -> None:
 async def test_addresses_in_backoff_come_last_and_their_reasons_are_kept() -> None:
     net = FakeNet("a", "b")
     net.broker("a").mode = Mode.REFUSES
-    async with pool_on(net, "a", "b", backoff=ExponentialBackoff(5, 5, jitter=0.0)) as pool:
+    async with pool_on(net, "a", "b", backoff=always(5)) as pool:
         pool.update({1: Broker(1, "a", 9092)})
         with pytest.raises(ConnectionFailedError):
             await pool.connection(1)
@@ -170,7 +175,7 @@ async def test_addresses_in_backoff_come_last_and_their_reasons_are_kept() -> No
 async def test_when_all_are_in_backoff_the_first_to_leave_it_is_tried_first() -> None:
     net = FakeNet("a", "b")
     net.broker("a").mode = net.broker("b").mode = Mode.REFUSES
-    async with pool_on(net, "a", "b", backoff=ExponentialBackoff(2, 2, jitter=0.0)) as pool:
+    async with pool_on(net, "a", "b", backoff=always(2)) as pool:
         pool.update({1: Broker(1, "a", 9092), 2: Broker(2, "b", 9092)})
         for node_id in (1, 2):
             with pytest.raises(ConnectionFailedError):
@@ -186,7 +191,7 @@ async def test_when_all_are_in_backoff_the_first_to_leave_it_is_tried_first() ->
 async def test_close_does_not_wait_for_backoffs() -> None:
     net = FakeNet("a")
     net.broker("a").mode = Mode.REFUSES
-    async with pool_on(net, "a", backoff=ExponentialBackoff(60, 60, jitter=0.0)) as pool:
+    async with pool_on(net, "a", backoff=always(60)) as pool:
         with pytest.raises(ConnectionFailedError):
             await pool.any_connection()
         async with anyio.create_task_group() as callers:

@@ -16,7 +16,7 @@ from krafka._io.transport import TcpConnector
 from krafka._wire.metadata import MetadataRequest
 from krafka.config import ProducerConfig
 from krafka.errors import ConnectionFailedError, InvalidTopicError, MetadataTimeoutError, NetworkError
-from krafka.retry import ExponentialBackoff
+from krafka.retry import kafka_policy
 from krafka.testing import KafkaCluster
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ async def client(bootstrap: str) -> AsyncIterator[Client]:
             config.bootstrap_servers,
             open_connection,
             tasks,
-            backoff=ExponentialBackoff(config.reconnect_backoff, config.reconnect_backoff_max),
+            backoff=kafka_policy(config.reconnect_backoff, config.reconnect_backoff_max),
         )
         made = Client(pool, config)
         tasks.start_soon(made.refresher.run)

@@ -11,6 +11,7 @@ from krafka._state.accumulator import RecordAccumulator
 from krafka._state.cluster import Broker, Cluster, with_leader
 from krafka._state.partition import NONE
 from krafka._state.sequences import Sequences
+from krafka.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -132,6 +133,7 @@ class SimulatedEngine(Engine):
         self.compression_id = config.compression.id
         self.retries = 0
         self.splits = 0
+        self.retry_policy = RetryPolicy(max_retries=config.retries)
         self.failure = None
         self._shut = False
         self.metadata: Any = Metadata()
