@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from krafka import errors
+from krafka._descriptions import OptionDescription
 from krafka._speedups.record_metadata import RecordMetadata
 from krafka._version import __version__
 from krafka.compression import Compression
-from krafka.config import Acks, ProducerConfig
+from krafka.config import Acks, ProducerConfig, TopicConfig
 from krafka.errors import *  # noqa: F403 - its __all__ is part of this one
 from krafka.partitioners import (
     ConsistentRandomPartitioner,
@@ -31,6 +32,7 @@ __all__ = [
     "Delivery",
     "Fnv1aPartitioner",
     "HashPartitioner",
+    "OptionDescription",
     "PartitionInfo",
     "Partitioner",
     "Producer",
@@ -43,6 +45,7 @@ __all__ = [
     "RoundRobinPartitioner",
     "SendResult",
     "StickyPartitioner",
+    "TopicConfig",
     "TopicPartition",
     "UniformStickyPartitioner",
     "__version__",

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from krafka._option import Option, flag, seconds, text, whole
 from krafka.compression import Compression, check_level, load_codec
 from krafka.errors import ConfigError
 from krafka.partitioners import DefaultPartitioner, Partitioner, RecordPartitioner
+from krafka.records import explain_invalid
 
 if TYPE_CHECKING:
     import ssl
@@ -35,99 +36,6 @@ class Acks(IntEnum):
     """Nobody: the record counts as sent once its request is handed to the connection."""
     LEADER = 1
     """The partition's leader alone; the record is lost if the leader fails before it is copied."""
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One option: what it may be, and what Kafka and librdkafka call it."""
-
-    name: str
-    default: Any
-    check: Callable[[Option, Any], Any] = field(repr=False)
-    unit: str = ""
-    """"seconds", "bytes", or a word for what is counted."""
-    low: float = 0
-    high: float = math.inf
-    optional: bool = False
-    """None is a value, with a meaning of its own."""
-    infinite: bool = False
-    """`math.inf` is a value: no limit."""
-    kafka: str | None = None
-    """The Java client's name."""
-    librdkafka: tuple[str, ...] = ()
-    """librdkafka's names where they differ from the Java client's."""
-
-    def error(self, rule: str, value: object) -> ConfigError:
-        """A ConfigError that names this option, the rule broken and the value given."""
-        return ConfigError(f"{self.name} {rule}, got {_shown(value)}", option=self.name)
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    if len(text) > 80:
-        text = f"{text[:77]}..."
-    return text if isinstance(value, int | float | None) else f"{text} ({type(value).__name__})"
-
-
-def _amount(value: float, unit: str) -> str:
-    text = f"{value:g}" if value < 1_000_000 and value != int(value) else str(int(value))
-    return f"{text} {unit.removesuffix('s') if value == 1 else unit}".rstrip()
-
-
-def _within(option: Option, value: Any) -> Any:
-    if value < option.low:
-        raise option.error(f"must be at least {_amount(option.low, option.unit)}", value)
-    if value > option.high:
-        raise option.error(f"must be at most {_amount(option.high, option.unit)}", value)
-    return value
-
-
-def _whole(option: Option, value: Any) -> int | None:
-    if value is None and option.optional:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int):
-        hint = f" (write {option.name}={value})" if isinstance(value, str) and value.isdecimal() else ""
-        kind = f"int, a number of {option.unit}" if option.unit else "int"
-        raise option.error(f"must be {kind}{hint}", value)
-    whole: int = _within(option, value)
-    return whole
-
-
-def _seconds(option: Option, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        hint = f" (write {option.name}={value})" if isinstance(value, str) and _is_number(value) else ""
-        raise option.error(f"must be a number of seconds{hint}", value)
-    if math.isnan(value) or (value == math.inf and not option.infinite):
-        raise option.error("must be a finite number of seconds", value)
-    return float(_within(option, value))
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _flag(option: Option, value: Any) -> bool | None:
-    if isinstance(value, bool) or (value is None and option.optional):
-        return value
-    raise option.error("must be True or False", value)
-
-
-def _text(option: Option, value: Any) -> str | None:
-    if value is None and option.optional:
-        return None
-    if not isinstance(value, str):
-        raise option.error("must be str", value)
-    try:
-        length = len(value.encode())
-    except UnicodeEncodeError as error:
-        raise option.error("must be valid Unicode text", value) from error
-    if not option.low <= length <= option.high:
-        raise option.error(f"must be {option.low:g} to {option.high:g} bytes of UTF-8", value)
-    return value
 
 
 _ACKS = {"all": Acks.ALL, "leader": Acks.LEADER, "none": Acks.NONE}
@@ -183,6 +91,18 @@ def _partitioner(option: Option, value: Any) -> Partitioner | RecordPartitioner:
             value,
         )
     return value
+
+
+def _topics(option: Option, value: Any) -> TopicConfigs:
+    if not isinstance(value, Mapping):
+        raise option.error('must be a mapping such as {"logs": TopicConfig(compression="zstd")}', value)
+    for name, topic in value.items():
+        problem = explain_invalid(name, None, None, (), None, None)
+        if problem is not None:
+            raise option.error(f"must have legal names of topics, and no patterns: {problem}", name)
+        if not isinstance(topic, TopicConfig):
+            raise option.error(f"must have a TopicConfig for {name!r}", topic)
+    return TopicConfigs(value)
 
 
 def _bootstrap_servers(option: Option, value: Any) -> tuple[Address, ...]:
@@ -246,6 +166,7 @@ def check_relations(values: dict[str, Any], given: Iterable[str]) -> None:
         raise OPTIONS["batch_size"].error(
             f"must not exceed buffer_memory ({values['buffer_memory']} bytes)", values["batch_size"]
         )
+    _check_topics(values)
     if values["linger"] >= values["delivery_timeout"]:
         raise OPTIONS["linger"].error(
             f"must be below delivery_timeout ({values['delivery_timeout']:g} seconds)", values["linger"]
@@ -256,6 +177,21 @@ def check_relations(values: dict[str, Any], given: Iterable[str]) -> None:
                 raise OPTIONS[high].error(f"must not be below {low} ({values[low]:g} seconds)", values[high])
             values[high] = values[low]
     values["idempotent"] = _resolved_idempotence(values)
+
+
+def _check_topics(values: dict[str, Any]) -> None:
+    topics: TopicConfigs = values["topics"]
+    for name, topic in topics.items():
+        try:
+            check_level(*codec_of(topic, values["compression"], values["compression_level"]))
+        except ConfigError as error:
+            raise ConfigError(f"topics[{name!r}]: {error}", option="topics") from error
+        if topic.batch_size is not None and topic.batch_size > values["buffer_memory"]:
+            raise ConfigError(
+                f"topics[{name!r}]: batch_size must not exceed buffer_memory ({values['buffer_memory']} bytes), "
+                f"got {topic.batch_size}",
+                option="topics",
+            )
 
 
 def _resolved_idempotence(values: dict[str, Any]) -> bool:
@@ -291,7 +227,7 @@ _TABLE = (
         kafka="bootstrap.servers",
         librdkafka=("metadata.broker.list",),
     ),
-    Option("client_id", "krafka", _text, high=32767, kafka="client.id"),
+    Option("client_id", "krafka", text, high=32767, kafka="client.id"),
     Option("acks", Acks.ALL, _acks, kafka="acks", librdkafka=("request.required.acks",)),
     Option(
         "compression",
@@ -301,23 +237,23 @@ _TABLE = (
         librdkafka=("compression.codec",),
     ),
     Option("compression_level", None, _left_to_relations, optional=True, librdkafka=("compression.level",)),
-    Option("batch_size", 64 * KIB, _whole, "bytes", low=1, high=INT32_MAX, kafka="batch.size"),
-    Option("linger", 0.0, _seconds, "seconds", kafka="linger.ms", librdkafka=("queue.buffering.max.ms",)),
+    Option("batch_size", 64 * KIB, whole, "bytes", low=1, high=INT32_MAX, kafka="batch.size"),
+    Option("linger", 0.0, seconds, "seconds", kafka="linger.ms", librdkafka=("queue.buffering.max.ms",)),
     Option(
         "buffer_memory",
         32 * MIB,
-        _whole,
+        whole,
         "bytes",
         low=1,
         high=sys.maxsize,
         kafka="buffer.memory",
         librdkafka=("queue.buffering.max.kbytes",),
     ),
-    Option("max_block", 60.0, _seconds, "seconds", infinite=True, kafka="max.block.ms"),
+    Option("max_block", 60.0, seconds, "seconds", infinite=True, kafka="max.block.ms"),
     Option(
         "delivery_timeout",
         120.0,
-        _seconds,
+        seconds,
         "seconds",
         low=0.001,
         infinite=True,
@@ -327,7 +263,7 @@ _TABLE = (
     Option(
         "request_timeout",
         30.0,
-        _seconds,
+        seconds,
         "seconds",
         low=0.001,
         # It travels as 32 bits of milliseconds.
@@ -335,24 +271,24 @@ _TABLE = (
         kafka="request.timeout.ms",
         librdkafka=("socket.timeout.ms",),
     ),
-    Option("retries", None, _whole, optional=True, kafka="retries", librdkafka=("message.send.max.retries",)),
-    Option("retry_backoff", 0.1, _seconds, "seconds", low=0.001, kafka="retry.backoff.ms"),
-    Option("retry_backoff_max", 1.0, _seconds, "seconds", low=0.001, kafka="retry.backoff.max.ms"),
+    Option("retries", None, whole, optional=True, kafka="retries", librdkafka=("message.send.max.retries",)),
+    Option("retry_backoff", 0.1, seconds, "seconds", low=0.001, kafka="retry.backoff.ms"),
+    Option("retry_backoff_max", 1.0, seconds, "seconds", low=0.001, kafka="retry.backoff.max.ms"),
     Option(
         "max_in_flight",
         5,
-        _whole,
+        whole,
         "requests",
         low=1,
         high=1_000_000,
         kafka="max.in.flight.requests.per.connection",
         librdkafka=("max.in.flight",),
     ),
-    Option("idempotent", None, _flag, optional=True, kafka="enable.idempotence"),
+    Option("idempotent", None, flag, optional=True, kafka="enable.idempotence"),
     Option(
         "max_request_size",
         MIB,
-        _whole,
+        whole,
         "bytes",
         low=1,
         high=INT32_MAX,
@@ -362,7 +298,7 @@ _TABLE = (
     Option(
         "max_response_size",
         100 * MIB,
-        _whole,
+        whole,
         "bytes",
         low=KIB,
         high=INT32_MAX,
@@ -370,11 +306,12 @@ _TABLE = (
     ),
     Option("tls", False, _tls, kafka="security.protocol"),
     Option("partitioner", None, _partitioner, optional=True, librdkafka=("partitioner",)),
-    Option("rack", None, _text, low=1, high=32767, optional=True, kafka="client.rack"),
+    Option("topics", {}, _topics),
+    Option("rack", None, text, low=1, high=32767, optional=True, kafka="client.rack"),
     Option(
         "metadata_max_age",
         300.0,
-        _seconds,
+        seconds,
         "seconds",
         low=0.001,
         infinite=True,
@@ -384,7 +321,7 @@ _TABLE = (
     Option(
         "metadata_max_idle",
         300.0,
-        _seconds,
+        seconds,
         "seconds",
         low=0.001,
         infinite=True,
@@ -393,21 +330,21 @@ _TABLE = (
     Option(
         "connections_max_idle",
         540.0,
-        _seconds,
+        seconds,
         "seconds",
         low=0.001,
         infinite=True,
         kafka="connections.max.idle.ms",
     ),
     Option(
-        "connect_timeout", 10.0, _seconds, "seconds", low=0.001, kafka="socket.connection.setup.timeout.ms"
+        "connect_timeout", 10.0, seconds, "seconds", low=0.001, kafka="socket.connection.setup.timeout.ms"
     ),
-    Option("reconnect_backoff", 0.05, _seconds, "seconds", low=0.001, kafka="reconnect.backoff.ms"),
-    Option("reconnect_backoff_max", 1.0, _seconds, "seconds", low=0.001, kafka="reconnect.backoff.max.ms"),
+    Option("reconnect_backoff", 0.05, seconds, "seconds", low=0.001, kafka="reconnect.backoff.ms"),
+    Option("reconnect_backoff_max", 1.0, seconds, "seconds", low=0.001, kafka="reconnect.backoff.max.ms"),
     Option(
         "send_buffer_bytes",
         None,
-        _whole,
+        whole,
         "bytes",
         low=1,
         high=INT32_MAX,
@@ -418,7 +355,7 @@ _TABLE = (
     Option(
         "receive_buffer_bytes",
         None,
-        _whole,
+        whole,
         "bytes",
         low=1,
         high=INT32_MAX,
@@ -426,9 +363,87 @@ _TABLE = (
         kafka="receive.buffer.bytes",
         librdkafka=("socket.receive.buffer.bytes",),
     ),
-    Option("allow_auto_create_topics", True, _flag, kafka="allow.auto.create.topics"),
-    Option("close_timeout", 5.0, _seconds, "seconds", infinite=True),
+    Option("allow_auto_create_topics", True, flag, kafka="allow.auto.create.topics"),
+    Option("close_timeout", 5.0, seconds, "seconds", infinite=True),
 )
 
 OPTIONS = {option.name: option for option in _TABLE}
 """Every option by name, in the order of the documentation."""
+
+
+@dataclass(frozen=True, slots=True, init=False, repr=False)
+class TopicConfig:
+    """What one topic has in its own way, as a value of the option `topics`.
+
+    None, the default of each, leaves an option as the producer has it. Values have the producer's types and bounds;
+    raises `ConfigError` as `ProducerConfig` does, also for a codec whose library is missing.
+    """
+
+    compression: Compression | None
+    """Codec of the topic's batches."""
+    compression_level: int | None
+    """The codec's level. With `compression` it is the topic's own, and None is that codec's default: the producer's
+    level belongs to the producer's codec."""
+    batch_size: int | None
+    """Bytes of records at which a batch is full; at most the producer's `buffer_memory`."""
+    partitioner: Partitioner | RecordPartitioner | None
+    """Chooses the topic's partitions for records that name none."""
+
+    def __init__(
+        self,
+        *,
+        compression: Compression | Literal["none", "gzip", "snappy", "lz4", "zstd"] | None = None,
+        compression_level: int | None = None,
+        batch_size: int | None = None,
+        partitioner: Partitioner | RecordPartitioner | None = None,
+    ) -> None:
+        given = {"compression": compression, "batch_size": batch_size, "partitioner": partitioner}
+        for name, value in given.items():
+            checked = None if value is None else OPTIONS[name].check(OPTIONS[name], value)
+            object.__setattr__(self, name, checked)
+        object.__setattr__(self, "compression_level", compression_level)
+        if self.compression is not None:
+            check_level(self.compression, compression_level)
+
+    def __repr__(self) -> str:
+        """The options that are set."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        shown = [
+            f"{name}={value.value if isinstance(value, Compression) else value!r}"
+            for name, value in values.items()
+            if value is not None
+        ]
+        return f"TopicConfig({', '.join(shown)})"
+
+
+class TopicConfigs(Mapping[str, TopicConfig]):
+    """The topics with options of their own, by name; equal to any mapping of the same."""
+
+    __slots__ = ("_topics",)
+
+    def __init__(self, topics: Mapping[str, TopicConfig]) -> None:
+        self._topics = dict(topics)
+
+    def __getitem__(self, name: str) -> TopicConfig:
+        return self._topics[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._topics)
+
+    def __len__(self) -> int:
+        return len(self._topics)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._topics.items()))
+
+    def __repr__(self) -> str:
+        return repr(self._topics)
+
+
+def codec_of(
+    topic: TopicConfig, compression: Compression, level: int | None
+) -> tuple[Compression, int | None]:
+    """The codec and level of a topic of a producer that has these."""
+    if topic.compression is not None:
+        return topic.compression, topic.compression_level
+    return compression, level if topic.compression_level is None else topic.compression_level

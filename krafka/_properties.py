@@ -7,12 +7,15 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
-from krafka._options import KIB, OPTIONS, Option
+from krafka._options import KIB, OPTIONS
 from krafka.compression import Compression
 from krafka.errors import ConfigError
 from krafka.partitioners import ConsistentRandomPartitioner, DefaultPartitioner, Fnv1aPartitioner
+
+if TYPE_CHECKING:
+    from krafka._option import Option
 
 PropertySource: TypeAlias = Mapping[str, object] | str | os.PathLike[str]
 """Names and values, or the path of a `.properties` file."""
@@ -103,6 +106,7 @@ _NO_TWIN = {
 
 _NO_TWIN_PREFIXES = {
     "sasl.": "SASL is not supported by this version of krafka",
+    "topics.": "give TopicConfig objects by name as the option topics=",
     "ssl.": "give an ssl.SSLContext as the option tls=",
 }
 

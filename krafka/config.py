@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack
 
-from krafka._options import OPTIONS, Acks, Address, check_relations
+from krafka._options import OPTIONS, Acks, Address, TopicConfig, check_relations
 from krafka.errors import ConfigError
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping, Sequence
 
+    from krafka._descriptions import OptionDescription
     from krafka._properties import PropertySource
     from krafka.compression import Compression
     from krafka.partitioners import Partitioner, RecordPartitioner
 
-__all__ = ["Acks", "Address", "BootstrapServers", "ProducerConfig", "ProducerOptions"]
+logger = logging.getLogger(__name__)
+
+__all__ = ["Acks", "Address", "BootstrapServers", "ProducerConfig", "ProducerOptions", "TopicConfig"]
 
 BootstrapServers: TypeAlias = "str | Sequence[str | Address]"
 """`"host:port,host:port"`, or a sequence of `"host:port"` and `(host, port)`; IPv6 as `"[::1]:9092"`."""
@@ -44,6 +48,7 @@ class ProducerOptions(TypedDict, total=False):
     max_response_size: int
     tls: bool | ssl.SSLContext
     partitioner: Partitioner | RecordPartitioner | None
+    topics: Mapping[str, TopicConfig]
     rack: str | None
     metadata_max_age: float
     metadata_max_idle: float
@@ -122,6 +127,8 @@ class ProducerConfig:
     context of your own, as for a private authority or a client certificate."""
     partitioner: Partitioner | RecordPartitioner
     """Chooses partitions for records that name none; default `DefaultPartitioner()`."""
+    topics: Mapping[str, TopicConfig]
+    """What single topics have in their own way, by topic name (no patterns): a `TopicConfig` each. Default: none."""
     rack: str | None
     """The rack or zone this client runs in, or None (default)."""
     metadata_max_age: float
@@ -157,6 +164,8 @@ class ProducerConfig:
         check_relations(values, given)
         if not isinstance(bootstrap_servers, str):
             given["bootstrap_servers"] = values["bootstrap_servers"]
+        if "topics" in given:
+            given["topics"] = values["topics"]
         for name, value in values.items():
             object.__setattr__(self, name, value)
         object.__setattr__(self, "_given", given)
@@ -202,6 +211,92 @@ class ProducerConfig:
         from krafka._properties import options_from_environment  # noqa: PLC0415 - most give keyword arguments
 
         return _configured(options_from_environment(prefix, environ), options)
+
+    @classmethod
+    def high_throughput(
+        cls, bootstrap_servers: BootstrapServers, **overrides: Unpack[ProducerOptions]
+    ) -> ProducerConfig:
+        """A configuration for many records a second: full batches, compressed with lz4, that wait for 10 ms.
+
+        Sets `compression`, `batch_size`, `linger` and `buffer_memory`; `overrides` win. Records are acknowledged as
+        ever by all replicas in sync. What it sets goes to the log at INFO, and `explain` tells it.
+        """
+        return cls._from_preset("high_throughput", bootstrap_servers, overrides)
+
+    @classmethod
+    def low_latency(
+        cls, bootstrap_servers: BootstrapServers, **overrides: Unpack[ProducerOptions]
+    ) -> ProducerConfig:
+        """A configuration for records that are waited for: they leave at once, uncompressed, and retries come sooner.
+
+        Sets `linger`, `compression`, `metadata_max_idle` and `retry_backoff`; `overrides` win. Records are
+        acknowledged as ever by all replicas in sync; `acks="leader"` on top saves the copying and may lose what was
+        acknowledged. What it sets goes to the log at INFO, and `explain` tells it.
+        """
+        return cls._from_preset("low_latency", bootstrap_servers, overrides)
+
+    @classmethod
+    def durable(
+        cls, bootstrap_servers: BootstrapServers, **overrides: Unpack[ProducerOptions]
+    ) -> ProducerConfig:
+        """A configuration for records that must not be lost: tried for ten minutes, and none given up in haste.
+
+        Sets `acks`, `idempotent`, `retries`, `delivery_timeout`, `max_block` and `close_timeout`; `overrides` win, but
+        those that exclude idempotence are a `ConfigError`. How many replicas a record has is the topic's affair
+        (`min.insync.replicas`). What it sets goes to the log at INFO, and `explain` tells it.
+        """
+        return cls._from_preset("durable", bootstrap_servers, overrides)
+
+    @classmethod
+    def _from_preset(
+        cls, name: str, bootstrap_servers: BootstrapServers, overrides: ProducerOptions
+    ) -> ProducerConfig:
+        from krafka._descriptions import as_given  # noqa: PLC0415 - most use no preset
+        from krafka._presets import PRESETS  # noqa: PLC0415 - as above
+
+        options: dict[str, Any] = {**PRESETS[name], **overrides}
+        config = cls(bootstrap_servers=bootstrap_servers, **options)
+        sets = [f"{option}={as_given(getattr(config, option))}" for option in PRESETS[name]]
+        logger.info("preset %s: %s", name, ", ".join(sets))
+        return config
+
+    def explain(self) -> str:
+        """What this configuration changes: a line for each option that was given or is not as by default.
+
+        A line says what the default is, and of an option that was not given that its value follows from others.
+        """
+        from krafka._descriptions import addresses, as_given  # noqa: PLC0415 - few ask
+
+        defaults = ProducerConfig(bootstrap_servers=self.bootstrap_servers)
+        lines = [f"bootstrap_servers = {addresses(self.bootstrap_servers)!r}"]
+        for name in list(OPTIONS)[1:]:
+            value, default = getattr(self, name), getattr(defaults, name)
+            if value == default and name not in self._given:
+                continue
+            note = "the default" if value == default else f"default {as_given(default)}"
+            source = "" if name in self._given else "follows from other options; "
+            lines.append(f"{name} = {as_given(value)}  # {source}{note}")
+        return "\n".join(lines)
+
+    @classmethod
+    def describe(cls) -> tuple[OptionDescription, ...]:
+        """Every option: its type, default, bounds, meaning, and its names in other clients.
+
+        Nothing is read but krafka's own source, where the meanings are.
+        """
+        from krafka._descriptions import described  # noqa: PLC0415 - few ask
+
+        types = {
+            name: getattr(annotation, "__forward_arg__", str(annotation))
+            for name, annotation in {
+                **ConfigChanges.__annotations__,
+                **ProducerOptions.__annotations__,
+            }.items()
+        }
+        types["bootstrap_servers"] = "str | Sequence[str | tuple[str, int]]"
+        config = cls(bootstrap_servers="localhost:9092")
+        defaults = {name: getattr(config, name) for name in OPTIONS if name != "bootstrap_servers"}
+        return described(cls, types, defaults)
 
 
 def _configured(properties: Mapping[str, tuple[str, Any]], options: Mapping[str, Any]) -> ProducerConfig:

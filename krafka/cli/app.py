@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from krafka._version import __version__
-from krafka.cli.options import ACKS, BACKENDS, CODECS, Duration, NameValue, backend_arguments, make_config
+from krafka.cli.options import (
+    ACKS,
+    BACKENDS,
+    CODECS,
+    PRESETS,
+    Duration,
+    NameValue,
+    backend_arguments,
+    make_config,
+)
 from krafka.cli.options import unescape_separator as unescape
 
 if TYPE_CHECKING:
@@ -28,6 +37,19 @@ backend_option = click.option(
     show_default=True,
     help="Event loop to run on.",
 )
+bootstrap_option = click.option(
+    "-b", "--bootstrap-servers", metavar="HOST:PORT,...", help="Brokers to connect to first."
+)
+preset_option = click.option(
+    "--preset", type=click.Choice(PRESETS), help="Options for a common aim; all others given win."
+)
+properties_option = click.option(
+    "-X",
+    "properties",
+    type=NameValue(),
+    multiple=True,
+    help="A producer option by Kafka's name, such as -X max.block.ms=5000; repeatable. The options above win.",
+)
 compression_option = click.option("--compression", type=click.Choice(CODECS), help="Codec of the batches.")
 
 
@@ -40,7 +62,7 @@ def cli() -> None:
 @cli.command()
 @click.argument("topic")
 @click.argument("file", default="-", type=click.Path(allow_dash=True))
-@click.option("-b", "--bootstrap-servers", metavar="HOST:PORT,...", help="Brokers to connect to first.")
+@bootstrap_option
 @click.option(
     "--format",
     "input_format",
@@ -57,6 +79,7 @@ def cli() -> None:
 @click.option(
     "--header", "headers", type=NameValue(), multiple=True, help="Header of every record; repeatable."
 )
+@preset_option
 @compression_option
 @click.option("--compression-level", type=int, help="The codec's level.")
 @click.option("--linger", type=Duration(), help="How long a batch waits for more records: 0.005, 5ms.")
@@ -65,13 +88,7 @@ def cli() -> None:
     "--close-timeout", type=Duration(), help="How long a signal leaves for what was sent; 5 s by default."
 )
 @click.option("--partition", type=click.IntRange(min=0), help="Send every record to this partition.")
-@click.option(
-    "-X",
-    "properties",
-    type=NameValue(),
-    multiple=True,
-    help="A producer option by Kafka's name, such as -X max.block.ms=5000; repeatable. The options above win.",
-)
+@properties_option
 @click.option(
     "--report",
     metavar="FILE",
@@ -89,6 +106,7 @@ def produce(
     key_separator: str | None,
     headers: tuple[tuple[str, str], ...],
     partition: int | None,
+    preset: str | None,
     properties: tuple[tuple[str, str], ...],
     report: str | None,
     backend: str,
@@ -102,7 +120,7 @@ def produce(
     """
     if options["acks"] in {"-1", "0", "1"}:
         options["acks"] = int(options["acks"])
-    config = make_config(bootstrap_servers, properties, options)
+    config = make_config(bootstrap_servers, properties, options, preset)
     arguments = backend_arguments(backend)
     _check_topic_name(topic)
     reader = _make_reader(input_format, config.max_request_size, key_field, key_separator)
@@ -192,6 +210,16 @@ def _report_file(path: str | None) -> Generator[BinaryIO | None]:
         # Its last bytes were flushed, and a failure of that reported, by the run.
         with contextlib.suppress(OSError):
             file.close()
+
+
+@cli.command()
+@bootstrap_option
+@preset_option
+@properties_option
+def config(bootstrap_servers: str | None, preset: str | None, properties: tuple[tuple[str, str], ...]) -> int:
+    """Check options, and print what they change: those given, and those that follow from them. Connects to nothing."""
+    click.echo(make_config(bootstrap_servers, properties, {}, preset).explain())
+    return 0
 
 
 @cli.command()

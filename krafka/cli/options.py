@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 BACKENDS = ("asyncio", "uvloop", "trio")
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 ACKS = ("all", "leader", "none", "-1", "1", "0")
+PRESETS = ("high-throughput", "low-latency", "durable")
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(ms|s|)")
 _ESCAPES = {"\\t": "\t", "\\0": "\0", "\\\\": "\\"}
@@ -79,10 +80,18 @@ def backend_arguments(backend: str) -> dict[str, Any]:
 
 
 def make_config(
-    bootstrap: str | None, properties: tuple[tuple[str, str], ...], options: dict[str, Any]
+    bootstrap: str | None,
+    properties: tuple[tuple[str, str], ...],
+    options: dict[str, Any],
+    preset: str | None = None,
 ) -> ProducerConfig:
-    """The producer's configuration: properties, over them the options given. Raises UsageError for a wrong one."""
-    from krafka.config import ProducerConfig  # noqa: PLC0415  # `krafka --help` need not wait for the library
+    """The producer's configuration: the preset, over it properties, over them the options given.
+
+    Raises UsageError for a wrong one.
+    """
+    from krafka._presets import PRESETS as OPTIONS_OF_PRESETS  # noqa: PLC0415  # `krafka --help` need not wait for it
+    from krafka._properties import option_for_property_like  # noqa: PLC0415  # as above
+    from krafka.config import ProducerConfig  # noqa: PLC0415  # as above
     from krafka.errors import ConfigError  # noqa: PLC0415  # as above
 
     repeated = {name for name, _ in properties if [other for other, _ in properties].count(name) > 1}
@@ -95,6 +104,10 @@ def make_config(
         raise click.UsageError(
             "Missing option '-b' / '--bootstrap-servers': the brokers to connect to first, as HOST:PORT"
         )
+    if preset is not None:
+        named = {option_for_property_like(name) for name, _ in properties}
+        sets = OPTIONS_OF_PRESETS[preset.replace("-", "_")]
+        given = {**{name: value for name, value in sets.items() if name not in named}, **given}
     try:
         return ProducerConfig.from_properties(dict(properties), **given)
     except ConfigError as error:

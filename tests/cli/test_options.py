@@ -10,8 +10,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from krafka._presets import PRESETS as OPTIONS_OF_PRESETS
 from krafka.cli.app import cli
-from krafka.cli.options import Duration, NameValue, make_config, unescape_separator
+from krafka.cli.options import PRESETS, Duration, NameValue, make_config, unescape_separator
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,3 +136,48 @@ def test_help_names_the_commands_without_loading_the_library() -> None:
     assert "produce" in done.stdout
     assert "demo" in done.stdout
     assert done.stdout.splitlines()[-1] == "False False"
+
+
+# -- presets -----------------------------------------------------------------------------------------------------------
+
+
+def test_properties_and_options_win_over_a_preset() -> None:
+    properties = (("queue.buffering.max.ms", "7"), ("bootstrap.servers", "a:1"))
+    config = make_config(None, properties, {"compression": "zstd"}, "high-throughput")
+    assert (config.linger, config.compression.value, config.batch_size) == (0.007, "zstd", 131072)
+
+
+def test_every_preset_is_offered() -> None:
+    assert [name.replace("-", "_") for name in PRESETS] == list(OPTIONS_OF_PRESETS)
+
+
+def test_config_prints_what_it_changes() -> None:
+    result = CliRunner().invoke(
+        cli, ["config", "-b", "a:1", "--preset", "high-throughput", "-X", "linger.ms=3"]
+    )
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "bootstrap_servers = 'a:1'",
+        "compression = 'lz4'  # default 'none'",
+        "batch_size = 131072  # default 65536",
+        "linger = 0.003  # default 0.0",
+        "buffer_memory = 67108864  # default 33554432",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--preset", "durable"], "Missing option '-b'"),
+        (
+            ["-b", "a:1", "--preset", "fast"],
+            "'fast' is not one of 'high-throughput', 'low-latency', 'durable'",
+        ),
+        (["-b", "a:1", "--preset", "durable", "-X", "acks=1"], "idempotent=True must go with acks"),
+        (["-b", "a:1", "-X", "lingr.ms=1"], "the nearest known one is linger.ms"),
+    ],
+)
+def test_config_refuses_what_a_producer_would(arguments: list[str], text: str) -> None:
+    result = CliRunner().invoke(cli, ["config", *arguments])
+    assert result.exit_code == 2
+    assert text in result.stderr

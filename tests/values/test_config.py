@@ -47,6 +47,7 @@ DEFAULTS: dict[str, Any] = {
     "max_response_size": 104857600,
     "tls": False,
     "partitioner": DefaultPartitioner(),
+    "topics": {},
     "rack": None,
     "metadata_max_age": 300.0,
     "metadata_max_idle": 300.0,
