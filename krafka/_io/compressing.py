@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 class CompressionWorkers:
-    """Compresses batches in threads, and tells `compressed` of each."""
+    """Compresses batches in threads, each with what `compressor_of` it gives, and tells `compressed` of each."""
 
     def __init__(
         self,
         task_group: TaskGroup,
-        compress: Compressor,
+        compressor_of: Callable[[ProducerBatch], Compressor],
         compressed: Callable[[ProducerBatch, bytes], object],
     ) -> None:
         self._task_group = task_group
-        self._compress = compress
+        self._compressor_of = compressor_of
         self._compressed = compressed
         # Its own: what users wait for in anyio's threads must not be in the way of records, nor records in theirs.
         self._limiter = CapacityLimiter(os.cpu_count() or 1)
@@ -41,6 +41,6 @@ class CompressionWorkers:
 
     async def _run(self, batch: ProducerBatch, records: memoryview) -> None:
         body = await to_thread.run_sync(
-            self._compress, records, abandon_on_cancel=True, limiter=self._limiter
+            self._compressor_of(batch), records, abandon_on_cancel=True, limiter=self._limiter
         )
         self._compressed(batch, body)

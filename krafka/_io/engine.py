@@ -21,9 +21,9 @@ from krafka._state.accumulator import RecordAccumulator
 from krafka._state.cluster import Broker
 from krafka._state.partition import NONE
 from krafka._state.sequences import Sequences
+from krafka._state.topics import topic_handling
 from krafka._version import __version__
 from krafka._wire.api_versions import ApiVersionsRequest
-from krafka.compression import Compression, bytes_in_a_moment, compressor
 from krafka.config import Acks
 from krafka.errors import DeliveryTimeoutError, KafkaError, LeaderNotAvailableError
 from krafka.retry import kafka_policy
@@ -60,7 +60,6 @@ class Engine:
     ) -> None:
         self.config = config
         self.clock = event_loop_clock()
-        self.compression_id = config.compression.id
         self.retries = 0
         self.splits = 0
         self.failure: KafkaError | None = None
@@ -74,22 +73,18 @@ class Engine:
         )
         self._senders: dict[int, NodeSender] = {}
         self._alarm = Alarm(self.clock, self._ring)
-        compress = workers = None
-        inline_bytes = bytes_in_a_moment(config.compression, config.compression_level)
-        if config.compression is not Compression.NONE:
-            compress = compressor(config.compression, config.compression_level)
-            workers = CompressionWorkers(task_group, compress, self._compressed)
+        workers = CompressionWorkers(
+            task_group, lambda batch: batch.partition.codec.compress, self._compressed
+        )
         self.accumulator = RecordAccumulator(
             config,
             sequences=Sequences() if config.idempotent else None,
-            compress=compress,
+            handling=topic_handling(config, seed=lambda: self._random.getrandbits(64)),
             monotonic=self.clock,
             wake=self._wake,
             wake_at=self._alarm.set,
             wall_clock=wall_clock,
-            inline_bytes=inline_bytes,
-            compress_elsewhere=workers.start if workers else None,
-            seed=lambda: self._random.getrandbits(64),
+            compress_elsewhere=workers.start,
         )
         refuse_in_children(self.accumulator.appender)
         self.pool = self._make_pool(connector)

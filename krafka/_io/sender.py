@@ -221,7 +221,7 @@ class ProduceExchange:
         """The batch as it goes on the wire: a header stamped for this attempt, and the records as they are."""
         body = batch.body
         assert body is not None  # noqa: S101 - draining made it
-        return batch.header(self._engine.compression_id), body
+        return batch.header(batch.partition.codec.id), body
 
     # -- the answer -----------------------------------------------------------------------------------------------
 

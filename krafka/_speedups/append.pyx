@@ -435,8 +435,9 @@ cdef class Appender:
         self, PartitionBuffer partition not None, Py_ssize_t size, Py_ssize_t compressed, Py_ssize_t largest
     ):
         """Learn from a batch of a partition how large one, at most `largest`, leaves `batch_size` when compressed."""
-        if self.records_limit > 0:
-            partition.note_compressed(size, compressed, self.records_limit, largest)
+        cdef Py_ssize_t wanted = partition.own_limit or self.records_limit
+        if wanted > 0:
+            partition.note_compressed(size, compressed, wanted, largest)
 
     cdef Py_ssize_t limit_of(self, PartitionBuffer partition):
         """Bytes of records that a batch of a partition may hold, unless it is of one record."""

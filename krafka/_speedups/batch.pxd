@@ -54,4 +54,6 @@ cdef class PartitionBuffer:
     cdef Py_ssize_t capacity_hint
     cdef readonly Py_ssize_t records_limit
     cdef readonly Py_ssize_t fill_limit
+    # Bytes of records in a full batch where that is not as the producer has it, else 0.
+    cdef Py_ssize_t own_limit
     cdef double compressed_share

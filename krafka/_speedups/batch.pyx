@@ -275,6 +275,10 @@ cdef class PartitionBuffer:
         """Make no more batches with more than `limit` bytes of records: a broker takes none of that size."""
         self.records_limit = min(self.records_limit, limit)
 
+    def fill_to(self, Py_ssize_t limit):
+        """Let a batch be full at so many bytes of records, at least 1, whatever the producer's `batch_size` is."""
+        self.own_limit = self.fill_limit = limit
+
     def note_compressed(self, Py_ssize_t size, Py_ssize_t compressed, Py_ssize_t wanted, Py_ssize_t largest):
         """Let batches grow until `wanted` bytes are left of them, as `compressed` were of `size`; not beyond `largest`.
 

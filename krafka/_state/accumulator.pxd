@@ -12,12 +12,10 @@ cdef int64_t NONE
 
 cdef class RecordAccumulator:
     cdef double _linger
-    cdef object _make_buffer
+    cdef object _handling
     cdef bint _awaits_answers
     cdef readonly Sequences sequences
-    cdef object _compress
-    cdef double _inline_bytes
-    cdef double _inline_left
+    cdef double _moment_left
     cdef object _compress_elsewhere
     cdef object _wake
     cdef object _wake_at
@@ -40,7 +38,8 @@ cdef class RecordAccumulator:
     @cython.locals(node=Node)
     cpdef _mark_ready(self, Partition partition)
 
-    @cython.locals(partition=Partition, batch=ProducerBatch, size=Py_ssize_t, drained=list, elsewhere=list)
+    @cython.locals(partition=Partition, batch=ProducerBatch, size=Py_ssize_t, drained=list, elsewhere=list,
+                   moment=double)
     cpdef list drain(self, Node node, double now, Py_ssize_t max_bytes)
 
     @cython.locals(batch=ProducerBatch)

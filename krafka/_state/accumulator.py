@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 from krafka._speedups.append import Appender
 from krafka._state.memory import BufferMemory
 from krafka._state.outcomes import in_doubt
-from krafka._state.partition import NONE, Node, Partition
-from krafka._state.spreading import buffers_for
+from krafka._state.partition import NONE, Node
 from krafka.config import Acks
 from krafka.records import TopicPartition
 
@@ -25,8 +24,9 @@ if TYPE_CHECKING:
 
     from krafka._speedups.batch import ProducerBatch
     from krafka._state.cluster import Cluster, TopicMetadata
+    from krafka._state.partition import Partition
     from krafka._state.sequences import Sequences
-    from krafka.compression import Compressor
+    from krafka._state.topics import TopicHandling
     from krafka.config import ProducerConfig
     from krafka.errors import KafkaError
 
@@ -42,21 +42,19 @@ class RecordAccumulator:
         config: ProducerConfig,
         *,
         sequences: Sequences | None,
-        compress: Compressor | None,
+        handling: Callable[[str], TopicHandling],
         monotonic: Callable[[], float],
         wake: Callable[[int], object],
         wake_at: Callable[[float], object],
         wall_clock: Callable[[], int] | None = None,
-        inline_bytes: float = math.inf,
         compress_elsewhere: Callable[[list[ProducerBatch]], object] | None = None,
-        seed: Callable[[], int] | None = None,
     ) -> None:
         self._linger = config.linger
-        self._make_buffer = buffers_for(config.partitioner, seed)
+        self._handling = handling
         self._awaits_answers = config.acks != Acks.NONE
         self.sequences = sequences
-        self._compress = compress
-        self._inline_bytes = self._inline_left = inline_bytes
+        # How much of the moment is left for which the event loop may stand still.
+        self._moment_left = 1.0
         self._compress_elsewhere = compress_elsewhere
         self._wake = wake
         self._wake_at = wake_at
@@ -135,8 +133,8 @@ class RecordAccumulator:
     def drain(self, node: Node, now: float, max_bytes: int) -> list[ProducerBatch]:
         """Take the batches of one request to a broker: at most one a partition, at most `max_bytes`, but one at least.
 
-        What is to be compressed beyond `inline_bytes` waits for the next turn; a batch that is larger by itself is left
-        to `compress_elsewhere`, and comes to `compressed`.
+        What takes longer to compress than a moment (`BatchCodec.moment`) waits for the next turn; a batch that does so
+        by itself is left to `compress_elsewhere`, and comes to `compressed`.
         Partitions that had their turn go to the end of the broker's queue, so that each gets its turn.
         """
         drained: list[ProducerBatch] = []
@@ -148,15 +146,16 @@ class RecordAccumulator:
             if batch is not None:
                 batch = self._closed(batch)
                 if batch.body is None:
-                    if len(batch.records) > self._inline_bytes:
+                    moment = partition.codec.moment
+                    if len(batch.records) > moment:
                         batch.in_compression = True
                         elsewhere.append(batch)
                         batch = None
-                    elif len(batch.records) > self._inline_left:
-                        self._inline_left = 0
+                    elif len(batch.records) / moment > self._moment_left:
+                        self._moment_left = 0.0
                         break
                     else:
-                        self._inline_left -= len(batch.records)
+                        self._moment_left -= len(batch.records) / moment
                         self._take_body(batch, self._compressed(batch))
             if batch is None:
                 node.ready.popleft()
@@ -180,12 +179,12 @@ class RecordAccumulator:
 
     def begin_turn(self) -> None:
         """Whoever drains has let others run since, so that it may compress for as long as it may at a stretch again."""
-        self._inline_left = self._inline_bytes
+        self._moment_left = 1.0
 
     @property
     def needs_turn(self) -> bool:
         """Whether `begin_turn` is due: much was compressed since."""
-        return self._inline_left < self._inline_bytes / 2
+        return self._moment_left < 0.5
 
     def prune(self, node: Node) -> None:
         """Take partitions that have nothing left to send out of a broker's queue."""
@@ -237,12 +236,14 @@ class RecordAccumulator:
 
     def _compressed(self, batch: ProducerBatch) -> memoryview | bytes:
         records = memoryview(batch.records)
-        return records if self._compress is None else self._compress(records)
+        compress = batch.partition.codec.compress
+        return records if compress is None else compress(records)
 
     def _take_body(self, batch: ProducerBatch, body: memoryview | bytes) -> None:
         batch.body = body
-        if self._compress is not None:
-            largest = int(min(self._inline_bytes, self.appender.max_request_size // 2))
+        codec = batch.partition.codec
+        if codec.compress is not None:
+            largest = int(min(codec.moment, self.appender.max_request_size // 2))
             self.appender.note_compressed(batch.partition, len(batch.records), len(body), largest)
 
     def compressed(self, batch: ProducerBatch, body: bytes) -> None:
@@ -446,12 +447,13 @@ class RecordAccumulator:
                 self._retired.pop(place, None)
 
     def _partition(self, topic: str, number: int) -> Partition:
-        return self._retired.pop(TopicPartition(topic, number), None) or Partition(topic, number)
+        retired = self._retired.pop(TopicPartition(topic, number), None)
+        return retired or self._handling(topic).make_partition(topic, number)
 
     def _update_topic(self, topic: TopicMetadata, cluster: Cluster) -> None:
         buffer = self.appender.topics.get(topic.name)
         if buffer is None:
-            buffer = self._make_buffer(topic.name)
+            buffer = self._handling(topic.name).make_buffer(topic.name)
         partitions: list[Partition] = list(buffer.partitions)
         partitions.extend(
             self._partition(topic.name, number) for number in range(len(partitions), len(topic.partitions))

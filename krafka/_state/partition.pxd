@@ -11,6 +11,7 @@ cdef class Node:
 
 cdef class Partition(PartitionBuffer):
     cdef public double backoff_until
+    cdef public object codec
     cdef public int64_t gap
     cdef public list in_flight
     cdef public int32_t last_acked_sequence

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from krafka._speedups.batch import PartitionBuffer
 
 if TYPE_CHECKING:
     from krafka._speedups.batch import ProducerBatch
+    from krafka.compression import Compressor
     from krafka.errors import KafkaError
 
 NONE = -1
+
+
+class BatchCodec(NamedTuple):
+    """How batches are compressed: not at all, unless there is something that compresses."""
+
+    id: int = 0
+    """The codec's number in a batch's attributes."""
+    compress: Compressor | None = None
+    moment: float = math.inf
+    """How many bytes of records are compressed in so little time that the event loop may stand still for it."""
+
+
+UNCOMPRESSED = BatchCodec()
 
 
 class Node:
@@ -34,6 +49,7 @@ class Partition(PartitionBuffer):
     """
 
     def __init__(self, topic: str, partition: int) -> None:
+        self.codec = UNCOMPRESSED
         self.node: Node | None = None
         self.leader_epoch = NONE
         self.queued = False

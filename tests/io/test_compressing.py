@@ -49,7 +49,7 @@ async def compress_all(work: Callable[[Any], bytes], todo: list[ProducerBatch]) 
     desk = Desk(len(todo))
     with anyio.fail_after(60):
         async with anyio.create_task_group() as task_group:
-            CompressionWorkers(task_group, work, desk.take).start(todo)
+            CompressionWorkers(task_group, lambda _: work, desk.take).start(todo)
             await desk.all_done.wait()
     return desk
 
@@ -77,7 +77,7 @@ async def test_a_batch_that_ends_before_its_turn_is_no_trouble() -> None:
     contents = [bytes(batch.records) for batch in todo]
     desk = Desk(2)
     async with anyio.create_task_group() as task_group:
-        CompressionWorkers(task_group, bytes, desk.take).start(todo)
+        CompressionWorkers(task_group, lambda _: bytes, desk.take).start(todo)
         for batch in todo:
             batch.fail(NetworkError("too late"))
         await desk.all_done.wait()
@@ -101,7 +101,7 @@ async def test_the_event_loop_runs_meanwhile() -> None:
 
     desk = Desk(1)
     async with anyio.create_task_group() as task_group:
-        CompressionWorkers(task_group, work, desk.take).start(batches(2000))
+        CompressionWorkers(task_group, lambda _: work, desk.take).start(batches(2000))
         task_group.start_soon(take_turns)
         await desk.all_done.wait()
     assert turns == 10
@@ -114,7 +114,7 @@ async def test_a_failing_codec_ends_the_task_group() -> None:
     desk = Desk(1)
     with pytest.raises(ExceptionGroup) as caught:
         async with anyio.create_task_group() as task_group:
-            CompressionWorkers(task_group, work, desk.take).start(batches(2000))
+            CompressionWorkers(task_group, lambda _: work, desk.take).start(batches(2000))
     assert isinstance(caught.value.exceptions[0], ZeroDivisionError)
     assert desk.done == {}
 
@@ -131,7 +131,7 @@ async def test_an_end_does_not_wait_for_a_thread() -> None:
     try:
         with anyio.fail_after(30):
             async with anyio.create_task_group() as task_group:
-                CompressionWorkers(task_group, work, desk.take).start(batches(2000))
+                CompressionWorkers(task_group, lambda _: work, desk.take).start(batches(2000))
                 await begun.wait()
                 task_group.cancel_scope.cancel()
     finally:

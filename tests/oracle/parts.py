@@ -11,6 +11,7 @@ from krafka._state.accumulator import RecordAccumulator
 from krafka._state.cluster import Broker, Cluster, with_leader
 from krafka._state.partition import NONE
 from krafka._state.sequences import Sequences
+from krafka._state.topics import topic_handling
 from krafka.retry import RetryPolicy
 
 if TYPE_CHECKING:
@@ -130,7 +131,6 @@ class SimulatedEngine(Engine):
         self.config = config
         self.simulation = simulation
         self.clock = lambda: simulation.now
-        self.compression_id = config.compression.id
         self.retries = 0
         self.splits = 0
         self.retry_policy = RetryPolicy(max_retries=config.retries)
@@ -144,7 +144,7 @@ class SimulatedEngine(Engine):
         self.accumulator = RecordAccumulator(
             config,
             sequences=Sequences() if config.idempotent else None,
-            compress=None,
+            handling=topic_handling(config),
             monotonic=self.clock,
             wake=self._wake,
             wake_at=simulation.set_alarm,

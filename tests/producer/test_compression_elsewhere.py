@@ -10,7 +10,7 @@ import pytest
 from faulty import TOPIC, faulty, numbered, numbers
 
 from krafka import CloseTimeoutError, Compression, ProducerClosedError
-from krafka._io import engine
+from krafka._state import topics
 from krafka.compression import bytes_in_a_moment, compressor
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def used_threads(monkeypatch: pytest.MonkeyPatch) -> set[int]:
 
         return compress_here
 
-    monkeypatch.setattr(engine, "compressor", noting)
+    monkeypatch.setattr(topics, "compressor", noting)
     return used
 
 
@@ -73,7 +73,7 @@ async def test_an_end_while_a_thread_compresses_fails_what_is_left(monkeypatch: 
 
         return compress
 
-    monkeypatch.setattr(engine, "compressor", slow)
+    monkeypatch.setattr(topics, "compressor", slow)
     try:
         async with faulty(compression="gzip", close_timeout=0.01) as (cluster, producer):
             delivery = await producer.enqueue(TOPIC, b"v" * 200_000)

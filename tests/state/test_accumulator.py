@@ -11,7 +11,10 @@ import pytest
 
 from krafka._state.accumulator import RecordAccumulator
 from krafka._state.cluster import Broker, Cluster, PartitionMetadata, TopicMetadata
+from krafka._state.partition import BatchCodec
 from krafka._state.sequences import Sequences
+from krafka._state.spreading import buffers_for
+from krafka._state.topics import TopicHandling
 from krafka.config import ProducerConfig
 from krafka.errors import BufferFullError, DeliveryTimeoutError, KafkaError
 
@@ -45,15 +48,16 @@ class World:
         if sequences is not None:
             sequences.set_identity(7, 0)
         self.config = ProducerConfig(bootstrap_servers="b:9092", idempotent=idempotent, **options)
+        codec = BatchCodec(0, compress, inline_bytes)
+        handling = TopicHandling(codec, buffers_for(self.config.partitioner, None))
         self.accumulator = RecordAccumulator(
             self.config,
             sequences=sequences,
-            compress=compress,
+            handling=lambda _: handling,
             monotonic=lambda: self.now,
             wake=self.woken.append,
             wake_at=self.alarms.append,
             wall_clock=lambda: 1,
-            inline_bytes=inline_bytes,
             compress_elsewhere=self.elsewhere.extend,
         )
         self.lead(*leaders)
