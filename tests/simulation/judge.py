@@ -73,6 +73,8 @@ def _judge_log(
         places.setdefault(record.name, []).append((log, entry))
         if (record.topic, record.key, record.headers) != (log.topic, entry.key, entry.headers):
             yield f"content: {at} {record.name} differs from what was sent: {entry!r:.300}"
+        if entry.compression != world.plan.compression_of(log.topic):
+            yield f"codec: {at} {record.name} was compressed with {entry.compression}"
         if record.timestamp not in {None, entry.timestamp} and not _stamps(world, log.topic):
             yield f"content: {at} {record.name} has the timestamp {entry.timestamp}"
         if record.name in seen:

@@ -7,6 +7,18 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from krafka import (
+    Compression,
+    ConsistentRandomPartitioner,
+    DefaultPartitioner,
+    Fnv1aPartitioner,
+    HashPartitioner,
+    RoundRobinPartitioner,
+    StickyPartitioner,
+    TopicConfig,
+    UniformStickyPartitioner,
+)
+
 from .faults import Event, draw_events
 
 MOODS = {"calm": 12, "passing": 45, "violent": 25, "final": 10, "away": 5, "forgetful": 5, "recreated": 6}
@@ -33,6 +45,15 @@ VERBS = (
 )
 SMALLEST_MESSAGE_LIMIT = 300
 ENDLESS = 120.0
+PARTITIONERS = (
+    ConsistentRandomPartitioner,
+    DefaultPartitioner,
+    Fnv1aPartitioner,
+    HashPartitioner,
+    RoundRobinPartitioner,
+    StickyPartitioner,
+    UniformStickyPartitioner,
+)
 STREAMS = 0.04
 """How many of the seeds are a single stream."""
 
@@ -79,6 +100,12 @@ class Plan:
     def idempotent(self) -> bool:
         """Whether the producer numbers its batches."""
         return self.options.get("acks", "all") == "all" and self.options.get("idempotent", True)
+
+    def compression_of(self, topic: str) -> str:
+        """The codec that a topic's batches have."""
+        own = self.options.get("topics", {}).get(topic)
+        codec = own.compression if own is not None else None
+        return str(codec or self.options["compression"])
 
     @property
     def heals(self) -> bool:
@@ -128,9 +155,27 @@ def make_plan(seed: int) -> Plan:
         close_timeout=random.choice([None, 0.0, 0.05, 1.0, 10.0]),
     )
     plan.events = draw_events(random, plan)
+    _give_ways_of_their_own(plan, Random(f"{seed} topics"))
     if Random(f"{seed} stream").random() < STREAMS:
         _become_stream(plan, random)
     return plan
+
+
+def _give_ways_of_their_own(plan: Plan, random: Random) -> None:
+    """Draw who chooses partitions, and what single topics have in their own way."""
+    if random.random() < 0.4:
+        plan.options["partitioner"] = random.choice(PARTITIONERS)()
+    if random.random() < 0.6:
+        return
+    plan.options["topics"] = {
+        topic.name: TopicConfig(
+            compression=random.choice([None, *Compression]),
+            batch_size=random.choice([None, min(700, plan.options["buffer_memory"])]),
+            partitioner=random.choice(PARTITIONERS)() if random.random() < 0.5 else None,
+        )
+        for topic in plan.topics
+        if random.random() < 0.7
+    }
 
 
 def _become_stream(plan: Plan, random: Random) -> None:

@@ -22,9 +22,8 @@ from trio._core import _run as trio_run
 import krafka.producer
 from krafka import KafkaError, Producer
 from krafka._io import compressing
-from krafka._io import engine as engine_module
 from krafka._io.engine import Engine
-from krafka.compression import Compression
+from krafka._state import topics as topics_module
 from krafka.testing import FakeCluster
 
 from .callers import Caller
@@ -293,13 +292,13 @@ def compressing_elsewhere(seed: int) -> Iterator[None]:
     """Let this seed compress on the event loop, or in what stands in for threads, from some size on."""
     random = Random(f"{seed} compression")
     moment = random.choice([math.inf, 1000, 100, 0])
-    kept = engine_module.bytes_in_a_moment, compressing.to_thread
-    engine_module.bytes_in_a_moment = lambda codec, _: math.inf if codec is Compression.NONE else moment
+    kept = topics_module.bytes_in_a_moment, compressing.to_thread
+    topics_module.bytes_in_a_moment = lambda *_: moment
     compressing.to_thread = Threads(random)  # type: ignore[assignment]
     try:
         yield
     finally:
-        engine_module.bytes_in_a_moment, compressing.to_thread = kept
+        topics_module.bytes_in_a_moment, compressing.to_thread = kept
 
 
 @contextmanager

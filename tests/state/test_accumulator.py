@@ -351,6 +351,49 @@ class TestCompressionElsewhere:
         assert [batch.record_count for batch in world.drain()] == [1]
 
 
+class TestSeveralCodecs:
+    def world(self, *codecs: BatchCodec) -> World:
+        world = World(leaders=(1,) * len(codecs), batch_size=1 << 16)
+        for partition, codec in zip(world.partitions, codecs, strict=True):
+            partition.codec = codec
+        return world
+
+    def test_each_batch_is_compressed_with_its_own(self) -> None:
+        world = self.world(BatchCodec(1, lambda _: b"one"), BatchCodec(), BatchCodec(4, lambda _: b"four"))
+        for partition in range(3):
+            world.append(partition)
+        first, plain, last = world.drain()
+        assert (first.body, last.body) == (b"one", b"four")
+        assert bytes(plain.body or b"") == bytes(plain.records)
+
+    def test_they_share_a_moment_by_the_time_they_take(self) -> None:
+        fast, slow = BatchCodec(3, halved, 10_000), BatchCodec(1, halved, 1_000)
+        world = self.world(slow, fast, slow, fast)
+        for partition, size in enumerate((400, 4_000, 400, 100)):
+            world.append(partition, size=size)
+        assert world.numbers(world.drain()) == [0, 1]
+        assert world.accumulator.needs_turn
+        world.accumulator.begin_turn()
+        assert world.numbers(world.drain()) == [2, 3]
+
+    def test_what_is_not_compressed_waits_for_no_turn(self) -> None:
+        world = self.world(BatchCodec(1, halved, 1_000), BatchCodec(), BatchCodec(1, halved, 1_000))
+        world.append(0, size=900)
+        world.append(2, size=900)
+        assert world.numbers(world.drain()) == [0]
+        world.append(1, size=5_000)
+        world.node().ready.rotate(1)
+        assert world.numbers(world.drain()) == [1]
+        assert world.accumulator.needs_turn
+
+    def test_what_takes_one_codec_too_long_is_no_trouble_to_another(self) -> None:
+        world = self.world(BatchCodec(1, halved, 100), BatchCodec(3, halved, 10_000))
+        world.append(0, size=500)
+        world.append(1, size=500)
+        assert world.numbers(world.drain()) == [1]
+        assert [batch.partition.partition for batch in world.elsewhere] == [0]
+
+
 class TestSizeOnceCompressed:
     def fill(self, world: World, count: int) -> list[int]:
         """Bytes of records in each batch of so many records of 100 bytes."""
