@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from krafka.compression import Compression
     from krafka.partitioners import Partitioner, RecordPartitioner
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 __all__ = ["Acks", "Address", "BootstrapServers", "ProducerConfig", "ProducerOptions", "TopicConfig"]
 
@@ -257,7 +257,7 @@ class ProducerConfig:
         options: dict[str, Any] = {**PRESETS[name], **overrides}
         config = cls(bootstrap_servers=bootstrap_servers, **options)
         sets = [f"{option}={as_given(getattr(config, option))}" for option in PRESETS[name]]
-        logger.info("preset %s: %s", name, ", ".join(sets))
+        _logger.info("preset %s: %s", name, ", ".join(sets))
         return config
 
     def explain(self) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _ArgsT = TypeVarTuple("_ArgsT")
 _ResultT = TypeVar("_ResultT")
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 KIP_580_JITTER = 0.2
 
@@ -182,7 +182,7 @@ class RetryContext:
         """Count an attempt that succeeded."""
         self._attempts += 1
         if self._attempts > 1:
-            logger.info("%s succeeded at attempt %d", self._name, self._attempts)
+            _logger.info("%s succeeded at attempt %d", self._name, self._attempts)
 
     def record_failure(self, error: BaseException) -> float | None:
         """Count an attempt that failed; return the seconds to wait before the next, or None if there is to be none.
@@ -198,7 +198,7 @@ class RetryContext:
         if self._gave_up is not None:
             return None
         wait = min(self._policy.backoff(self._attempts - 1, self._random.random()), remaining)
-        logger.info(
+        _logger.info(
             "%s failed at attempt %d, the next is in %.3g s: %s", self._name, self._attempts, wait, error
         )
         return wait

@@ -1,4 +1,4 @@
-"""Writes what the documentation takes from the code's own tables: the outcome rules, the errors, the states.
+"""Writes what the documentation takes from the code's own tables: rules, errors, states, options and presets.
 
     python tools/generate_docs.py [folder]
 
@@ -16,6 +16,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 from state_diagrams import draw  # noqa: E402 - found by the line above
 
+from krafka._descriptions import as_given  # noqa: E402 - as above
+from krafka._presets import PRESETS  # noqa: E402 - as above
 from krafka._state import lives, rules  # noqa: E402 - as above
 from krafka._state.lives import (  # noqa: E402 - as above
     BatchState,
@@ -23,12 +25,14 @@ from krafka._state.lives import (  # noqa: E402 - as above
     NumberingState,
     ProducerState,
 )
+from krafka.config import ProducerConfig  # noqa: E402 - as above
 from krafka.errors import error_classes_by_code  # noqa: E402 - as above
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from enum import Enum
 
+    from krafka._descriptions import OptionDescription
     from krafka._state.lives import State, Step
     from krafka._state.rules import Rule
 
@@ -179,6 +183,49 @@ def states(steps: Sequence[Step]) -> str:
     return f"{named}\n{numbered}"
 
 
+def options() -> str:
+    """Every option, with an anchor of its name."""
+    return "\n".join(_option(option) for option in ProducerConfig.describe())
+
+
+def _option(option: OptionDescription) -> str:
+    facts = [f"type `{option.type}`", "required" if option.required else f"default {_default(option)}"]
+    if option.bounds:
+        facts.append(option.bounds)
+    names = [f"Kafka's `{option.kafka}`"] if option.kafka else []
+    names += [f"librdkafka's `{name}`" for name in option.librdkafka]
+    if names:
+        first = option.kafka or option.librdkafka[0]
+        names.append(f"in the environment `KAFKA_{first.upper().replace('.', '_')}`")
+    lines = [f"- {'; '.join(facts)}", f"- {', '.join(names) or 'by no name of another client'}"]
+    return f"(option-{option.name})=\n### {option.name}\n\n{option.meaning}\n\n" + "\n".join(lines) + "\n"
+
+
+def _default(option: OptionDescription) -> str:
+    text = f"`{as_given(option.default)}`"
+    if option.unit == "bytes" and option.default:
+        mib = option.default / (1 << 20)
+        text += f" ({mib:g} MiB)" if mib >= 1 else f" ({option.default / 1024:g} KiB)"
+    return text
+
+
+def presets() -> str:
+    """What each preset sets, beside the defaults."""
+    defaults = {option.name: option.default for option in ProducerConfig.describe()}
+    names = dict.fromkeys(name for sets in PRESETS.values() for name in sets)
+    return table(
+        ["option", "default", *(f"`{preset}`" for preset in PRESETS)],
+        (
+            [
+                f"[`{name}`](#option-{name})",
+                f"`{as_given(defaults[name])}`",
+                *(f"`{as_given(sets[name])}`" if name in sets else "" for sets in PRESETS.values()),
+            ]
+            for name in names
+        ),
+    )
+
+
 def write(folder: Path) -> None:
     """Write every file into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -188,6 +235,8 @@ def write(folder: Path) -> None:
         "rules-legend.md": legend(),
         "rules-sources.md": sources(),
         "other-codes.md": other_codes(),
+        "options.md": options(),
+        "presets.md": presets(),
     }
     for name, (title, steps, places) in LIVES.items():
         texts[f"life-of-a-{name}.svg"] = draw(title, steps, places)

@@ -151,6 +151,44 @@ def test_a_state_without_a_place_is_missed() -> None:
         generate_docs.draw("", BATCH_LIFE, places)
 
 
+# -- options -----------------------------------------------------------------------------------------------------------
+
+
+def test_every_option_has_an_anchor_a_heading_and_its_facts(generated: Path) -> None:
+    text = (generated / "options.md").read_text()
+    for option in krafka.ProducerConfig.describe():
+        _, _, part = text.partition(f"(option-{option.name})=\n### {option.name}\n\n")
+        part = part.partition("\n(option-")[0]
+        assert part.startswith(option.meaning)
+        for told in (option.type, option.bounds, option.kafka or "", *option.librdkafka):
+            assert told in part
+    assert "; default `65536` (64 KiB); 1 to 2147483647 bytes\n" in text
+    assert "default `33554432` (32 MiB)" in text
+    assert "in the environment `KAFKA_MAX_BLOCK_MS`" in text
+
+
+def test_defaults_in_prose_are_the_defaults() -> None:
+    told = {}
+    for option in krafka.ProducerConfig.describe():
+        for figure, unit in re.findall(r"[Dd]efault (\d[\d.]*\d|\d)(?: (KiB|MiB))?", option.meaning):
+            assert float(figure) * UNITS[unit] == option.default, option.name
+            told[option.name] = figure
+    assert len(told) >= 17
+
+
+def test_every_preset_has_its_column(generated: Path) -> None:
+    head = (generated / "presets.md").read_text().splitlines()[0]
+    names = re.findall(r"`(\w+)`", head)
+    for row in cells(generated / "presets.md"):
+        match = re.match(r"\[`(\w+)`\]\(#option-\1\)", row[0])
+        assert match
+        for name, cell in zip(names, row[2:], strict=True):
+            config = getattr(krafka.ProducerConfig, name)("localhost:9092")
+            assert not cell or f"\n{match[1]} = {cell.strip('`')}  #" in config.explain()
+            assert bool(cell) == (match[1] in config._given)
+    assert names == ["high_throughput", "low_latency", "durable"]
+
+
 # -- what the pages say ------------------------------------------------------------------------------------------------
 
 

@@ -93,8 +93,8 @@ NUMBERS = (
     Mutation(
         "forget the numbers of a topic that was dropped",
         ACCUMULATOR,
-        "return self._retired.pop(TopicPartition(topic, number), None) or Partition(topic, number)",
-        "return Partition(topic, number)",
+        "        return retired or self._handling(topic).make_partition(topic, number)",
+        "        return self._handling(topic).make_partition(topic, number)",
     ),
     Mutation(
         "take a duplicate for a failure",
