@@ -9,6 +9,7 @@ import pytest
 from faulty import TOPIC, faulty, numbered, numbers
 
 from krafka import Compression, ProducerRecord, RoundRobinPartitioner, StickyPartitioner, TopicConfig
+from krafka.compression import bytes_in_a_moment
 
 if TYPE_CHECKING:
     from krafka.testing import FakeCluster
@@ -136,3 +137,21 @@ async def test_a_topic_made_anew_keeps_its_own_ways() -> None:
         assert log
         assert {record.compression for record in log} == {"gzip"}
     assert largest_batch(cluster, "logs") <= 20
+
+
+async def test_threads_compress_each_topics_batches_with_its_own_codec() -> None:
+    topics = {
+        "gzip": TopicConfig(compression="gzip", compression_level=9),
+        "zstd": TopicConfig(compression="zstd", compression_level=19),
+    }
+    values = [value + b" " * 2000 for value in numbered(range(300))]
+    async with faulty(topics=topics, linger=0.001) as (cluster, producer):
+        for topic, config in topics.items():
+            cluster.create_topic(topic, 1)
+            assert len(values[0]) * 10 > bytes_in_a_moment(Compression(topic), config.compression_level)
+        for topic in (*topics, TOPIC):
+            (await producer.send_many(topic, values)).raise_for_errors()
+    for topic in (*topics, TOPIC):
+        assert [record.value for record in cluster.log(topic)] == values
+        assert {record.compression for record in cluster.log(topic)} == {topic if topic in topics else "none"}
+        assert largest_batch(cluster, topic) >= 10
