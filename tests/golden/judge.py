@@ -154,6 +154,23 @@ def murmur2_vectors() -> Iterator[tuple[bytes, int, int, int]]:
         yield base64.b64decode(key), int(digest), int(of_six), int(of_hundred)
 
 
+def many_keys() -> Iterator[bytes]:
+    """Yield the 100,000 keys of 0 to 100 bytes that `murmur2_digests` are of: those of a `java.util.Random`."""
+    state = (20_261_126 ^ 0x5DEECE66D) & (1 << 48) - 1
+    for number in range(100_000):
+        key = bytearray()
+        for _ in range(0, number % 101, 4):
+            state = (state * 0x5DEECE66D + 0xB) & (1 << 48) - 1
+            key += (state >> 16).to_bytes(4, "little")
+        yield bytes(key[: number % 101])
+
+
+def murmur2_digests() -> tuple[str, dict[int, str]]:
+    """SHA-256 of Java's hashes of `many_keys`, big-endian, and of their partitions of so many, a byte each."""
+    rows = [line.split("\t") for line in (GOLDEN / "murmur2-digests.tsv").read_text().splitlines()[1:]]
+    return rows[0][1], {int(count): digest for count, digest in rows[1:]}
+
+
 def _batch(fields: dict[str, Any]) -> JudgedBatch:
     return JudgedBatch(**{**fields, "records": tuple(map(_record, fields["records"]))})
 

@@ -6,10 +6,11 @@ import os
 import subprocess
 import sys
 import zlib
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from golden.judge import murmur2_vectors
+from golden.judge import many_keys, murmur2_digests, murmur2_vectors
 from hypothesis import given
 from hypothesis import strategies as st
 from oracle import key_hashes as oracle
@@ -39,6 +40,12 @@ def test_murmur2_is_javas() -> None:
         assert murmur2(key) == digest
         assert (murmur2(key) & 0x7FFFFFFF) % 6 == of_six
         assert (murmur2(key) & 0x7FFFFFFF) % 100 == of_hundred
+
+
+def test_murmur2_is_javas_for_many_more_keys() -> None:
+    hashes = b"".join(murmur2(key).to_bytes(4, "big", signed=True) for key in many_keys())
+    assert len(hashes) == 400_000
+    assert sha256(hashes).hexdigest() == murmur2_digests()[0]
 
 
 @pytest.mark.parametrize(

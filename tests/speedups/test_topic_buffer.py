@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from hashlib import sha256
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from append_path import ENDLESS, TOPIC, WALL_CLOCK, AppendPath
-from golden.judge import murmur2_vectors
+from golden.judge import many_keys, murmur2_digests, murmur2_vectors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -72,6 +73,15 @@ class TestKeys:
             path.topic.set_partitions(path.partitions[:count], path.partitions[:count])
             for key, digest, *_ in murmur2_vectors():
                 assert path.append(TOPIC, None, key=key).partition == (digest & 0x7FFFFFFF) % count
+
+    def test_javas_partitions_of_many_more_keys_for_every_partition_count(self) -> None:
+        keys = list(many_keys())
+        digests = murmur2_digests()[1]
+        assert list(digests) == list(range(1, 65))
+        for count, digest in digests.items():
+            append = path_for(DefaultPartitioner(), count, batch_size=1 << 20, buffer_memory=1 << 27).append
+            placed = bytes([append(TOPIC, None, key=key).partition for key in keys])
+            assert sha256(placed).hexdigest() == digest, f"of {count}"
 
     @BY_KEY
     @settings(deadline=None)

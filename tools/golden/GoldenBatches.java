@@ -3,8 +3,11 @@ import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
 import java.util.Base64;
+import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -20,7 +23,7 @@ import org.apache.kafka.common.record.internal.MemoryRecordsBuilder;
 import org.apache.kafka.common.record.internal.RecordBatch;
 import org.apache.kafka.common.utils.Utils;
 
-/** Writes record batches made by Kafka's own builder, and murmur2 vectors, into the folder named. */
+/** Writes record batches made by Kafka's own builder, murmur2 vectors and digests, into the folder named. */
 public final class GoldenBatches {
     private static final long NOW = 1_700_000_000_000L;
 
@@ -52,6 +55,7 @@ public final class GoldenBatches {
         dropComma(index).append(" },\n").append(dropComma(batches)).append(" ]\n}\n");
         Files.writeString(folder.resolve("index.json"), index);
         Files.writeString(folder.resolve("murmur2.tsv"), murmur2Vectors());
+        Files.writeString(folder.resolve("murmur2-digests.tsv"), murmur2Digests());
     }
 
     private static byte[] build(CompressionType codec, Case made) {
@@ -176,6 +180,35 @@ public final class GoldenBatches {
                 .append(BuiltInPartitioner.partitionForKey(key, 100)).append('\n');
         }
         return lines.toString();
+    }
+
+    /** Digests of what many more keys give: their hashes, and their partitions of 1 to 64, a byte each. */
+    private static String murmur2Digests() {
+        Random random = new Random(20_261_126L);
+        byte[][] keys = new byte[100_000][];
+        ByteBuffer hashes = ByteBuffer.allocate(4 * keys.length);
+        for (int i = 0; i < keys.length; i++) {
+            keys[i] = new byte[i % 101];
+            random.nextBytes(keys[i]);
+            hashes.putInt(Utils.murmur2(keys[i]));
+        }
+        StringBuilder lines = new StringBuilder("of\tSHA-256\nhash\t").append(sha256(hashes.array())).append('\n');
+        for (int count = 1; count <= 64; count++) {
+            byte[] partitions = new byte[keys.length];
+            for (int i = 0; i < keys.length; i++) {
+                partitions[i] = (byte) BuiltInPartitioner.partitionForKey(keys[i], count);
+            }
+            lines.append(count).append('\t').append(sha256(partitions)).append('\n');
+        }
+        return lines.toString();
+    }
+
+    private static String sha256(byte[] bytes) {
+        try {
+            return HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(bytes));
+        } catch (NoSuchAlgorithmException missing) {
+            throw new IllegalStateException(missing);
+        }
     }
 
     private GoldenBatches() {}
