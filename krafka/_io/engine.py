@@ -332,7 +332,7 @@ class Engine:
             while not batch.done:
                 await batch.wait()
         if self.config.acks == Acks.NONE:
-            for node_id in self._senders:
+            for node_id in list(self._senders):
                 await self._fence(node_id)
 
     async def _fence(self, node_id: int) -> None:

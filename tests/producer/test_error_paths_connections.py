@@ -395,6 +395,21 @@ async def test_no_acks_and_a_leader_that_moved() -> None:
         assert len(cluster.log(TOPIC)) == 2
 
 
+async def test_no_acks_and_a_record_for_another_broker_during_a_flush() -> None:
+    async with faulty(brokers=2, partitions=2, acks="none") as (cluster, producer):
+        await enqueue(producer, [b"0:", b"1:"], 0)
+        await cluster.until(lambda: len(cluster.log(TOPIC, 0)) == 2)
+        asked = cluster.requests["ApiVersions"]
+        held = cluster.fail("ApiVersions", hold=True)
+        async with anyio.create_task_group() as task_group:
+            task_group.start_soon(producer.flush)
+            await cluster.until(lambda: cluster.requests["ApiVersions"] > asked)
+            await enqueue(producer, [b"2:"], 1)
+            await cluster.until(lambda: len(cluster.log(TOPIC, 1)) == 1)
+            held.release()
+    assert numbers(cluster.log(TOPIC, 0)) == [0, 1]
+
+
 async def test_the_broker_goes_away_for_good() -> None:
     async with faulty(delivery_timeout=1.0) as (cluster, producer):
         await producer.send(TOPIC, b"v")
