@@ -85,6 +85,9 @@ def _judge_log(
         if not world.plan.idempotent and record.metadata is None:
             # Its last attempt may have lain unread at the broker when others were sent.
             continue
+        if not world.plan.acknowledged and not world.plan.keeps_unacknowledged:
+            # What a connection had when it ended may have been read after what was sent on the next.
+            continue
         before = last.get(record.caller)
         if before is not None and before.index > record.index:
             yield f"order: {at} {record.name} lies behind {before.name}; told was {record.told()}"
@@ -111,10 +114,12 @@ def _judge_record(
         yield from _judge_delivery(record)
     if record.metadata is not None:
         offsets = [(log.partition, entry.offset) for log, entry in places]
-        if not places:
+        if not places and (world.plan.acknowledged or world.plan.keeps_unacknowledged):
             yield f"lost: {told}"
         # A duplicate whose offset no broker knows any more is acknowledged without one.
-        unplaced = record.metadata.offset < 0 and world.plan.idempotent
+        unplaced = record.metadata.offset < 0 and (world.plan.idempotent or not world.plan.acknowledged)
+        if record.metadata.offset >= 0 and not world.plan.acknowledged:
+            yield f"offset: {told}, and nobody can have told it"
         if places and not unplaced and (record.metadata.partition, record.metadata.offset) not in offsets:
             yield f"offset: {told}"
     if places and record.was_refused:
@@ -170,6 +175,9 @@ def _judge_success(world: World, record: Record) -> Iterator[str]:
     if record.was_abandoned or isinstance(record.error, RecordValidationError) or record.verb == "nowait":
         return
     if _is_closed_early(world, record) or plan.mood in HARSH or not plan.must_deliver:
+        return
+    if not plan.acknowledged and any(topic.config for topic in plan.topics):
+        # A refusal that cannot be told ends the connection, and others wait for the next.
         return
     if record.metadata is None:
         if not _is_unwelcome(world, record):

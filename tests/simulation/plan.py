@@ -56,6 +56,8 @@ PARTITIONERS = (
 )
 STREAMS = 0.04
 """How many of the seeds are a single stream."""
+UNACKNOWLEDGED = 0.5
+"""How many of those without idempotence ask for no acknowledgements."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,23 @@ class Plan:
         return str(codec or self.options["compression"])
 
     @property
+    def acknowledged(self) -> bool:
+        """Whether brokers say what became of what they were sent."""
+        return bool(self.options.get("acks", "all") != "none")
+
+    @property
+    def fences_take(self) -> float:
+        """Seconds that asking each broker may take whether it has read what it does not acknowledge."""
+        return 0.0 if self.acknowledged else float(self.brokers * self.options["request_timeout"])
+
+    @property
+    def keeps_unacknowledged(self) -> bool:
+        """Whether records that nobody acknowledges arrive all the same, in order: nothing is in their way."""
+        return (
+            self.mood == "calm" and self.ending == "finish" and not any(topic.config for topic in self.topics)
+        )
+
+    @property
     def heals(self) -> bool:
         """Whether the cluster is whole again after the horizon."""
         return self.mood != "away"
@@ -156,6 +175,8 @@ def make_plan(seed: int) -> Plan:
     )
     plan.events = draw_events(random, plan)
     _give_ways_of_their_own(plan, Random(f"{seed} topics"))
+    if options.get("idempotent") is False and Random(f"{seed} acks").random() < UNACKNOWLEDGED:
+        options["acks"] = "none"
     if Random(f"{seed} stream").random() < STREAMS:
         _become_stream(plan, random)
     return plan

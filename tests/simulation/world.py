@@ -123,7 +123,8 @@ class World:
         late = [record.name for record in before if record.delivery and not record.delivery.done]
         self.check(not late, "flush", f"returned before the outcomes of {late}")
         took = anyio.current_time() - began
-        self.check(took <= self.plan.options["delivery_timeout"] + EPSILON, "late", f"flush took {took:g} s")
+        bound = self.plan.options["delivery_timeout"] + self.plan.fences_take
+        self.check(took <= bound + EPSILON, "late", f"flush took {took:g} s")
 
     # -- the run --------------------------------------------------------------------------------------------------
 
@@ -255,7 +256,8 @@ class World:
         """How long an end that waits may take: an outcome's time, or that of a question about partitions."""
         options = self.plan.options
         asks = any("nowait" in caller.verbs for caller in self.plan.callers)
-        return float(max(options["delivery_timeout"], options["max_block"] if asks else 0.0))
+        outcomes = max(options["delivery_timeout"], options["max_block"] if asks else 0.0)
+        return float(outcomes) + self.plan.fences_take
 
     def _judge_leaving(self, took: float, raised: BaseException | None, scope: anyio.CancelScope) -> None:
         ending = self.plan.ending
