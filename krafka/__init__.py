@@ -9,6 +9,7 @@ from krafka._version import __version__
 from krafka.compression import Compression
 from krafka.config import Acks, ProducerConfig, TopicConfig
 from krafka.errors import *  # noqa: F403 - its __all__ is part of this one
+from krafka.interceptors import ProducerInterceptor, RejectRecord
 from krafka.partitioners import (
     ConsistentRandomPartitioner,
     DefaultPartitioner,
@@ -37,9 +38,11 @@ __all__ = [
     "Partitioner",
     "Producer",
     "ProducerConfig",
+    "ProducerInterceptor",
     "ProducerRecord",
     "RecordMetadata",
     "RecordPartitioner",
+    "RejectRecord",
     "RetryContext",
     "RetryPolicy",
     "RoundRobinPartitioner",

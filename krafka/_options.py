@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from krafka._option import Option, flag, seconds, text, whole
 from krafka.compression import Compression, check_level, load_codec
 from krafka.errors import ConfigError
+from krafka.interceptors import ProducerInterceptor
 from krafka.partitioners import DefaultPartitioner, Partitioner, RecordPartitioner
 from krafka.records import explain_invalid
 
 if TYPE_CHECKING:
     import ssl
+
+    from krafka.records import Serializer
 
 Address: TypeAlias = tuple[str, int]
 """Host (a name or an IP address, without brackets) and port of a broker."""
@@ -103,6 +106,36 @@ def _topics(option: Option, value: Any) -> TopicConfigs:
         if not isinstance(topic, TopicConfig):
             raise option.error(f"must have a TopicConfig for {name!r}", topic)
     return TopicConfigs(value)
+
+
+def _interceptors(option: Option, value: Any) -> tuple[ProducerInterceptor, ...]:
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes | bytearray | memoryview):
+        raise option.error("must be a sequence of ProducerInterceptor objects", value)
+    for interceptor in value:
+        if not isinstance(interceptor, ProducerInterceptor):
+            raise option.error("must have objects of subclasses of ProducerInterceptor only", interceptor)
+    return tuple(value)
+
+
+def _serializer(option: Option, value: Any) -> Serializer | None:
+    if value is None:
+        return None
+    if isinstance(value, type) or not callable(value):
+        raise option.error("must be a function or other callable object (topic, value, headers)", value)
+    import inspect  # noqa: PLC0415 - most producers have no serializer
+
+    try:
+        signature = inspect.signature(value)
+    except ValueError:
+        # Some of those that are compiled do not tell what they take.
+        signature = None
+    if signature is not None:
+        try:
+            signature.bind("topic", None, [])
+        except TypeError as error:
+            raise option.error(f"must take (topic, value, headers), not {signature}", value) from error
+    serializer: Serializer = value
+    return serializer
 
 
 def _bootstrap_servers(option: Option, value: Any) -> tuple[Address, ...]:
@@ -307,6 +340,9 @@ _TABLE = (
     Option("tls", False, _tls, kafka="security.protocol"),
     Option("partitioner", None, _partitioner, optional=True, librdkafka=("partitioner",)),
     Option("topics", {}, _topics),
+    Option("interceptors", (), _interceptors),
+    Option("key_serializer", None, _serializer, optional=True),
+    Option("value_serializer", None, _serializer, optional=True),
     Option("rack", None, text, low=1, high=32767, optional=True, kafka="client.rack"),
     Option(
         "metadata_max_age",

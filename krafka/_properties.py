@@ -74,14 +74,14 @@ _NO_PARTITIONERS = {
 }
 
 _NO_TWIN = {
-    "key.serializer": "records are bytes here; encode keys before sending",
-    "value.serializer": "records are bytes here; encode values before sending",
+    "key.serializer": "Java classes cannot be loaded here; give a callable as the option key_serializer=",
+    "value.serializer": "Java classes cannot be loaded here; give a callable as the option value_serializer=",
     "partitioner.class": "give an object as the option partitioner=",
     "partitioner.ignore.keys": "give RoundRobinPartitioner() as the option partitioner=",
     "partitioner.adaptive.partitioning.enable": "give UniformStickyPartitioner() as the option partitioner=",
     "partitioner.availability.timeout.ms": "partitions without a leader are avoided at once",
     "sticky.partitioning.linger.ms": "give UniformStickyPartitioner() as the option partitioner=, which stays by bytes",
-    "interceptor.classes": "Java classes cannot be loaded here",
+    "interceptor.classes": "Java classes cannot be loaded here; give objects as the option interceptors=",
     "metric.reporters": "Java classes cannot be loaded here",
     "metrics.num.samples": "krafka's metrics are plain counters",
     "metrics.recording.level": "krafka's metrics are plain counters",

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from krafka._descriptions import OptionDescription
     from krafka._properties import PropertySource
     from krafka.compression import Compression
+    from krafka.interceptors import ProducerInterceptor
     from krafka.partitioners import Partitioner, RecordPartitioner
+    from krafka.records import Serializer
 
 _logger = logging.getLogger(__name__)
 
@@ -49,6 +51,9 @@ class ProducerOptions(TypedDict, total=False):
     tls: bool | ssl.SSLContext
     partitioner: Partitioner | RecordPartitioner | None
     topics: Mapping[str, TopicConfig]
+    interceptors: Sequence[ProducerInterceptor]
+    key_serializer: Serializer | None
+    value_serializer: Serializer | None
     rack: str | None
     metadata_max_age: float
     metadata_max_idle: float
@@ -129,6 +134,13 @@ class ProducerConfig:
     """Chooses partitions for records that name none; default `DefaultPartitioner()`."""
     topics: Mapping[str, TopicConfig]
     """What single topics have in their own way, by topic name (no patterns): a `TopicConfig` each. Default: none."""
+    interceptors: tuple[ProducerInterceptor, ...]
+    """Hooks that see each record on its way in, in this order, and its outcome. Default: none."""
+    key_serializer: Serializer | None
+    """Makes bytes of keys: a callable `(topic, key, headers)` that returns bytes or None, or an awaitable of them.
+    It is called after the interceptors, for a key of None as well. None (default): keys are bytes."""
+    value_serializer: Serializer | None
+    """The same for values, with `(topic, value, headers)`. A None that it returns is a tombstone."""
     rack: str | None
     """The rack or zone this client runs in, or None (default)."""
     metadata_max_age: float

@@ -13,6 +13,7 @@ from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from krafka._io.bulk import BulkSend
 from krafka._io.engine import Engine
+from krafka._io.hooked import hooked_verbs
 from krafka._speedups.batch import for_raising
 from krafka._speedups.delivery import Delivery, SendResult
 from krafka.config import ProducerConfig
@@ -33,10 +34,11 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Unpack
 
+    from krafka._io.hooked import HookedVerbs
     from krafka._io.transport import Connector
     from krafka._speedups.record_metadata import RecordMetadata
     from krafka.config import BootstrapServers, ProducerOptions
-    from krafka.records import BytesLike, Headers
+    from krafka.records import Headers, Serializable
 
 __all__ = ["Delivery", "Producer", "SendResult"]
 
@@ -83,6 +85,7 @@ class Producer(AsyncContextManagerMixin):
             )
         self._connector = connector
         self._engine_or_none: Engine | None = None
+        self._hooked: HookedVerbs | None = None
         self._background: anyio.CancelScope | None = None
         self._finished = anyio.Event()
         self._entered = False
@@ -144,11 +147,18 @@ class Producer(AsyncContextManagerMixin):
                 self._background = task_group.cancel_scope
                 # The instance's own attribute: a call goes straight to compiled code, past this class.
                 self.__dict__["enqueue_nowait"] = engine.accumulator.appender.append
+                self._hooked = hooked_verbs(engine)
+                if self._hooked is not None:
+                    self.__dict__["enqueue_nowait"] = self._hooked.enqueue_nowait
+                    acknowledgements = self._hooked.hooks.acknowledgements
+                    task_group.start_soon(acknowledgements.run, name="krafka interceptors")
                 engine.start()
                 task_status.started()
         finally:
             try:
                 self._end_records()
+                if self._hooked is not None:
+                    await self._hooked.hooks.acknowledgements.finish(self._config.close_timeout)
             finally:
                 self._finished.set()
 
@@ -178,6 +188,8 @@ class Producer(AsyncContextManagerMixin):
             self._engine_or_none.refuse(_closed())
         await self._engine_or_none.admission.records.wait_until_empty()
         await self._engine_or_none.flush()
+        if self._hooked is not None:
+            await self._hooked.hooks.acknowledgements.wait_until_told()
 
     async def _barrier_in_a_hurry(self) -> None:
         if self._config.close_timeout > 0 and not self._finished.is_set():
@@ -232,28 +244,31 @@ class Producer(AsyncContextManagerMixin):
     async def send(
         self,
         topic: str,
-        value: BytesLike | None = None,
+        value: Serializable = None,
         *,
-        key: BytesLike | None = None,
+        key: Serializable = None,
         headers: Headers | None = None,
         partition: int | None = None,
         timestamp: int | datetime | None = None,
     ) -> RecordMetadata:
         """Send a record and return where it lies once it is acknowledged as `acks` asks.
 
-        `value=None` is a tombstone; `key` chooses the partition unless `partition` does; `headers` are (name, value)
-        pairs or a mapping; `timestamp` is epoch milliseconds or an aware datetime, by default now.
+        `value=None` is a tombstone; `key` chooses the partition unless `partition` does; both are bytes-like, or what
+        the serializers take; `headers` are (name, value) pairs or a mapping; `timestamp` is epoch milliseconds or an
+        aware datetime, by default now.
 
-        Raises `RecordValidationError` (the record cannot be sent; `RecordTooLargeError` if for its size),
-        `MetadataTimeoutError` and `BufferTimeoutError` (after `max_block`), `DeliveryTimeoutError` (after
-        `delivery_timeout`), or the `KafkaError` the broker answered. `error.possibly_written` tells whether the record
-        may be in the log all the same. Cancelled before the record found room it was not accepted; cancelled later it
-        is delivered without this caller.
+        Raises `RecordValidationError` (the record cannot be sent; `RecordTooLargeError` if for its size,
+        `SerializationError` or `RecordRejectedError` if for a serializer or an interceptor), `MetadataTimeoutError` and
+        `BufferTimeoutError` (after `max_block`), `DeliveryTimeoutError` (after `delivery_timeout`), or the `KafkaError`
+        the broker answered. `error.possibly_written` tells whether the record may be in the log all the same.
+        Cancelled before the record found room it was not accepted; cancelled later it is delivered without this caller.
         """
         await checkpoint_if_cancelled()
         engine = self._engine_or_none
         if engine is None:
             raise self._not_open()
+        if self._hooked is not None:
+            return await (await self._hooked.send(topic, value, key, headers, partition, timestamp))
         try:
             delivery = engine.append(topic, value, key, headers, partition, timestamp)
         except (BufferFullError, MetadataNotReadyError):
@@ -277,9 +292,9 @@ class Producer(AsyncContextManagerMixin):
     async def enqueue(
         self,
         topic: str,
-        value: BytesLike | None = None,
+        value: Serializable = None,
         *,
-        key: BytesLike | None = None,
+        key: Serializable = None,
         headers: Headers | None = None,
         partition: int | None = None,
         timestamp: int | datetime | None = None,
@@ -295,6 +310,8 @@ class Producer(AsyncContextManagerMixin):
             await checkpoint()
         else:
             await checkpoint_if_cancelled()
+        if self._hooked is not None:
+            return await self._hooked.enqueue(topic, value, key, headers, partition, timestamp)
         try:
             return self.enqueue_nowait(
                 topic, value, key=key, headers=headers, partition=partition, timestamp=timestamp
@@ -306,9 +323,9 @@ class Producer(AsyncContextManagerMixin):
     def enqueue_nowait(
         self,
         topic: str,
-        value: BytesLike | None = None,
+        value: Serializable = None,
         *,
-        key: BytesLike | None = None,
+        key: Serializable = None,
         headers: Headers | None = None,
         partition: int | None = None,
         timestamp: int | datetime | None = None,
@@ -318,14 +335,14 @@ class Producer(AsyncContextManagerMixin):
         Arguments are those of `send`. Raises `RecordValidationError`, `BufferFullError` (no room in `buffer_memory`)
         or `MetadataNotReadyError` (the topic's partitions are not known yet: `enqueue` or `partitions_for` fetch
         them); the last two are `anyio.WouldBlock` too. A loop of these calls has to yield now and then, or nothing is
-        sent.
+        sent. A serializer or an `on_send` that is a coroutine function cannot be awaited here: `ProducerStateError`.
         """
         # Only before the block is entered; opening puts the compiled append in this method's place.
         raise self._not_open()
 
     @overload
     async def send_many(
-        self, topic: str, values: Iterable[BytesLike | None] | AsyncIterable[BytesLike | None], /
+        self, topic: str, values: Iterable[Serializable] | AsyncIterable[Serializable], /
     ) -> SendResult: ...
 
     @overload
@@ -346,7 +363,7 @@ class Producer(AsyncContextManagerMixin):
         await checkpoint()
         if engine.failure is not None:
             raise for_raising(engine.failure)
-        bulk = BulkSend(engine)
+        bulk = BulkSend(engine) if self._hooked is None else self._hooked.bulk()
         if isinstance(topic_or_records, str):
             if values is None or isinstance(values, str | bytes | bytearray | memoryview):
                 raise TypeError(

@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-from krafka.errors import RecordValidationError
+from krafka.errors import RecordTooLargeError, RecordValidationError
 
 BytesLike: TypeAlias = bytes | bytearray | memoryview
 """What a key, a value or a header value may be made of."""
 
+Serializable: TypeAlias = Any
+"""A key or a value: `BytesLike` or None, or whatever the producer's serializer for it takes.
+
+Not a type parameter of the producer: that would have to be told by its options, which may come from a file. What is
+neither bytes nor serialized is refused when it is sent, with a text that says so.
+"""
+
 Headers: TypeAlias = Sequence[tuple[str, BytesLike | None]] | Mapping[str, BytesLike | None]
 """Name and value pairs; order is kept and names may repeat. A mapping serves where none repeats."""
+
+Serializer: TypeAlias = Callable[
+    [str, Any, list[tuple[str, BytesLike | None]]], Awaitable[BytesLike | None] | BytesLike | None
+]
+"""`serializer(topic, value, headers)`: bytes for a key or a value, or an awaitable of them; None is null.
+
+It is called for a key or a value of None as well. `headers` is the record's own list, to which it may add.
+"""
 
 MAX_TOPIC_LENGTH = 249
 """Kafka's limit for a topic name (`Topic.validate`): the name and a partition number make a folder's name."""
 MAX_FIELD_LENGTH = 2**31 - 1
 """The wire format's limit for a key, a value, a header name and a header value, in bytes."""
+MAX_HEADERS = 10_000
+"""Headers of one record. The format has no limit below `max_request_size`, but every consumer makes objects of them: a
+record that would be a memory problem for all its readers is refused where it comes from."""
 MAX_PARTITION = 2**31 - 1
 MAX_TIMESTAMP = 2**63 - 1
 
@@ -49,16 +67,21 @@ class ProducerRecord:
 
     `value=None` is a tombstone and differs from the empty `b""`, as do the two for `key` and header
     values. `partition=None` leaves the choice to the partitioner. `timestamp` is epoch milliseconds
-    or an aware datetime; None takes the clock when the record is appended.
+    or an aware datetime; None takes the clock when the record is appended. `value` and `key` are bytes,
+    bytearray, memoryview or None, or what the producer's serializers take.
     """
 
     topic: str
-    value: BytesLike | None = None
+    value: Serializable = None
     _: KW_ONLY
-    key: BytesLike | None = None
+    key: Serializable = None
     headers: Headers = ()
     partition: int | None = None
     timestamp: int | datetime | None = None
+
+    def add_header(self, name: str, value: BytesLike | None) -> None:
+        """Put a header behind those there are; `headers` is a new sequence afterwards."""
+        self.headers = (*header_items(self.headers), (name, value))
 
 
 def timestamp_ms(value: int | datetime) -> int:
@@ -123,6 +146,30 @@ def explain_invalid(
     return RecordValidationError(problem)
 
 
+def not_a_record(item: object) -> TypeError:
+    """The error of an item of a bulk call that is no record."""
+    return TypeError(
+        f"send_many(records) takes ProducerRecord objects, got {type(item).__name__}; "
+        "for plain values call send_many(topic, values)"
+    )
+
+
+def too_large(
+    partition: object, size: int, overhead: int, max_request_size: int, buffer_memory: int
+) -> RecordTooLargeError:
+    """The error of a record whose `size` bytes exceed one of the producer's limits, which it names."""
+    if size + overhead > max_request_size:
+        return RecordTooLargeError(
+            f"a record for {partition} takes {size} bytes, {size + overhead} with its batch header; "
+            f"this producer's max_request_size is {max_request_size} bytes; "
+            "raise it (and the topic's max.message.bytes) or make the record smaller"
+        )
+    return RecordTooLargeError(
+        f"a record for {partition} takes {size} bytes, more than all of this producer's buffer_memory "
+        f"({buffer_memory} bytes); raise buffer_memory or make the record smaller"
+    )
+
+
 def diagnosed(
     error: Exception,
     topic: object,
@@ -170,7 +217,8 @@ def _bytes_problem(field: str, data: object) -> str | None:
     if data is None:
         return None
     if isinstance(data, str):
-        return f"{field} is str; encode it (.encode())"
+        hint = f", or give the producer a {field}_serializer" if field in {"key", "value"} else ""
+        return f"{field} is str; encode it (.encode()){hint}"
     if isinstance(data, memoryview):
         if not data.c_contiguous:
             return f"{field} is a memoryview that is not contiguous; copy it with bytes()"
@@ -189,6 +237,8 @@ def _headers_problem(headers: object) -> str | None:
         headers = tuple(headers.items())
     if not isinstance(headers, Sequence) or isinstance(headers, str | bytes | bytearray | memoryview):
         return f"headers must be a sequence of (name, value) pairs or a mapping, got {_shown(headers)}"
+    if len(headers) > MAX_HEADERS:
+        return f"it has {len(headers)} headers, krafka's limit is {MAX_HEADERS}"
     for index, header in enumerate(headers):
         if not isinstance(header, tuple) or len(header) != 2:
             return f"header {index} must be a (name, value) tuple, got {_shown(header)}"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from krafka._io.engine import Engine
+    from krafka._speedups.delivery import Delivery
 
 # How much goes in before other tasks, the senders among them, get their turn: a fifth of a millisecond's work or so.
 CHUNK_RECORDS = 4096
@@ -53,7 +54,7 @@ class BulkSend:
             await self._take_chunks(records, self._append_records, _same)
 
     async def _take_each(self, source: Any, to_record: Callable[[Any], ProducerRecord]) -> None:
-        async with _closing(source):
+        async with closing(source):
             async for item in source:
                 _, waiting, reason = self._append_records(iter((to_record(item),)), 1, CHUNK_BYTES)
                 await self._note(waiting, reason)
@@ -89,36 +90,50 @@ class BulkSend:
         """Let a record that was not taken wait its turn, if that is the reason; else note the reason."""
         if reason is None or record is None:
             return
+        outcome = await self._admitted(
+            reason,
+            record.topic,
+            record.value,
+            record.key,
+            record.headers,
+            record.partition,
+            record.timestamp,
+        )
+        if isinstance(outcome, KafkaError):
+            self.result.add_refused(outcome)
+        else:
+            self.result.add_delivery(outcome)
+
+    async def _admitted(
+        self,
+        reason: KafkaError,
+        topic: str,
+        value: Any,
+        key: Any,
+        headers: Any,
+        partition: Any,
+        timestamp: Any,
+    ) -> Delivery | KafkaError:
         if not isinstance(reason, (BufferFullError, MetadataNotReadyError)):
-            self.result.add_refused(reason)
-            return
+            return reason
         # Where one waited in vain for a topic's metadata, the next do not wait again.
-        topic = record.topic
         if topic in self._hopeless:
-            self.result.add_refused(self._hopeless[topic])
-            return
+            return self._hopeless[topic]
         try:
-            delivery = await self._admission.admit(
-                topic,
-                record.value,
-                record.key,
-                record.headers,
-                record.partition,
-                record.timestamp,
-                self._engine.clock(),
+            return await self._admission.admit(
+                topic, value, key, headers, partition, timestamp, self._engine.clock()
             )
         except KafkaError as error:
-            self.result.add_refused(error)
             if not isinstance(error, RecordValidationError) and not self._engine.knows_topic(topic):
                 self._hopeless[topic] = error
-        else:
-            self.result.add_delivery(delivery)
+            return error
 
 
 def _same(record: ProducerRecord) -> ProducerRecord:
     return record
 
 
-def _closing(source: Any) -> AbstractAsyncContextManager[Any]:
+def closing(source: Any) -> AbstractAsyncContextManager[Any]:
+    """A block that closes an async iterable at its end, if that can be closed."""
     # An async generator that is not read to its end has to be closed by whoever stops reading.
     return aclosing(source) if hasattr(source, "aclose") else nullcontext()

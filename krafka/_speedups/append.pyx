@@ -31,10 +31,17 @@ from krafka.errors import (
     KafkaError,
     MetadataNotReadyError,
     ProducerStateError,
-    RecordTooLargeError,
     RecordValidationError,
 )
-from krafka.records import MAX_PARTITION, ProducerRecord, diagnosed, explain_invalid, timestamp_ms
+from krafka.records import (
+    MAX_PARTITION,
+    ProducerRecord,
+    diagnosed,
+    explain_invalid,
+    not_a_record,
+    timestamp_ms,
+    too_large,
+)
 
 cdef extern from "clock.h":
     int64_t krafka_wall_clock_ms() nogil
@@ -214,10 +221,7 @@ cdef class Appender:
             if record is END:
                 return True, None, None
             if type(record) is not ProducerRecord and not isinstance(record, ProducerRecord):
-                raise TypeError(
-                    f"send_many(records) takes ProducerRecord objects, got {type(record).__name__}; "
-                    "for plain values call send_many(topic, values)"
-                )
+                raise not_a_record(record)
             try:
                 batch = self.place(
                     record.topic, record.value, record.key, record.headers, record.partition, record.timestamp,
@@ -411,16 +415,14 @@ cdef class Appender:
                     if self.on_hastened is not None:
                         self.on_hastened(batch)
                 return batch
-            self.check_caller()
-            self.seal(partition)
         body = record_body_size(view, 0, 0)
         needed = varint_size(body) + body
-        if needed + BATCH_OVERHEAD > self.max_request_size:
-            raise RecordTooLargeError(
-                f"a record for {partition} takes {needed} bytes, {needed + BATCH_OVERHEAD} with its batch header; "
-                f"this producer's max_request_size is {self.max_request_size} bytes; "
-                "raise it (and the topic's max.message.bytes) or make the record smaller"
-            )
+        # Before the batch is closed that it does not fit: a record that is refused must not touch those of others.
+        if needed + BATCH_OVERHEAD > self.max_request_size or needed > self.buffer_memory:
+            raise too_large(partition, needed, BATCH_OVERHEAD, self.max_request_size, self.buffer_memory)
+        if batch is not None:
+            self.check_caller()
+            self.seal(partition)
         batch = self.open_batch(partition, needed, entered, grant)
         batch.oldest_ms = entered_ms
         self.appended_bytes += needed
@@ -470,11 +472,6 @@ cdef class Appender:
         cdef Py_ssize_t capacity = max(needed, min(partition.capacity_hint, self.limit_of(partition)))
         cdef double now
         self.check_caller()
-        if needed > self.buffer_memory:
-            raise RecordTooLargeError(
-                f"a record for {partition} takes {needed} bytes, more than all of this producer's buffer_memory "
-                f"({self.buffer_memory} bytes); raise buffer_memory or make the record smaller"
-            )
         if grant is not NULL and grant[0] >= needed:
             capacity = min(capacity, grant[0])
             grant[0] -= capacity

@@ -31,6 +31,8 @@ cdef class ProducerBatch:
     cdef readonly int64_t log_append_time
     cdef readonly int32_t count
     cdef object event
+    # Who is to be told of records of this batch: (index, timestamp, observer) each; None where nobody is.
+    cdef list observers
     # Of a batch whose records went into others: those, and which record is where.
     cdef list part_starts
     cdef list parts
@@ -42,6 +44,9 @@ cdef class ProducerBatch:
     cdef int64_t result_timestamp
 
     cdef ProducerBatch _part(self, Py_ssize_t capacity)
+    cdef int observe(self, int32_t index, int64_t timestamp, object observer) except -1
+    cdef int _tell_observers(self) except -1
+    cdef int _tell(self, int32_t index, int64_t timestamp, object observer) except -1
     cdef object outcome(self, int32_t index, int64_t timestamp)
     cdef bint settled(self, int32_t index) except -1
 

@@ -79,6 +79,8 @@ cdef class ProducerBatch:
         self._wake()
         if self.whole is not None:
             self.whole._part_done()
+        if self.observers is not None:
+            self._tell_observers()
 
     def _let_go(self):
         self.count = self.records.count
@@ -184,6 +186,10 @@ cdef class ProducerBatch:
         self.open_parts = open_parts
         self.charge = 0
         self._let_go()
+        if self.observers is not None:
+            observers, self.observers = self.observers, None
+            for index, timestamp, observer in observers:
+                self.observe(index, timestamp, observer)
 
     def _part_done(self):
         self.open_parts -= 1
@@ -206,6 +212,36 @@ cdef class ProducerBatch:
         return part is None or (<ProducerBatch>part).settled(at)
 
     # -- outcomes -------------------------------------------------------------------------------------------------
+
+    cdef int observe(self, int32_t index, int64_t timestamp, object observer) except -1:
+        """Have `observer(metadata, error)` called once when the outcome of a record is known; now, if it is.
+
+        It is called when the batch is as it will stay, and before anybody who awaits the record goes on.
+        """
+        if self.parts is not None:
+            part, at = self._part_of(index)
+            if part is not None:
+                return (<ProducerBatch>part).observe(at, timestamp, observer)
+        if self.done or self.parts is not None:
+            return self._tell(index, timestamp, observer)
+        if self.observers is None:
+            self.observers = []
+        self.observers.append((index, timestamp, observer))
+        return 0
+
+    cdef int _tell_observers(self) except -1:
+        observers, self.observers = self.observers, None
+        for index, timestamp, observer in observers:
+            self._tell(index, timestamp, observer)
+        return 0
+
+    cdef int _tell(self, int32_t index, int64_t timestamp, object observer) except -1:
+        error = self.error_of(index)
+        if error is None:
+            observer(self.outcome(index, timestamp), None)
+        else:
+            observer(metadata_of(self.partition.topic, self.partition.partition, -1, -1), error)
+        return 0
 
     cdef object outcome(self, int32_t index, int64_t timestamp):
         if self.parts is not None:

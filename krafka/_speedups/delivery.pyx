@@ -81,6 +81,14 @@ cdef class Delivery:
         return f"<Delivery {self.topic}-{self.partition} {state}>"
 
 
+def observe(Delivery delivery not None, observer not None):
+    """Have `observer(metadata, error)` called once, as soon as the outcome is known; it must not raise.
+
+    The metadata of a record that failed has an offset and a timestamp of -1, as in Kafka's Java client.
+    """
+    delivery.batch.observe(delivery.index, delivery.timestamp, observer)
+
+
 def _until_known(Delivery delivery not None):
     while not delivery.batch.settled(delivery.index):
         yield from delivery.batch.wait().__await__()

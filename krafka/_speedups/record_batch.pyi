@@ -4,7 +4,6 @@ from typing_extensions import Buffer
 
 HEADER_SIZE: int
 MAX_FIELD_SIZE: int
-MAX_HEADERS: int
 
 class RecordBuffer(Buffer):
     used: int

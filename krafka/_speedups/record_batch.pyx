@@ -16,16 +16,17 @@ from krafka._speedups.varint cimport read_varint, varint_size
 
 from collections.abc import Mapping, Sequence
 
+from krafka.records import MAX_HEADERS as _HEADERS_LIMIT
+
 cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
 
 HEADER_SIZE = 61
 MAX_FIELD_SIZE = LARGEST_FIELD
-MAX_HEADERS = 10_000
 
 cdef Py_ssize_t _HEADER_SIZE = 61
 cdef Py_ssize_t _CRC_START = 21
-cdef Py_ssize_t _MAX_HEADERS = 10_000
+cdef Py_ssize_t _MAX_HEADERS = _HEADERS_LIMIT
 cdef int32_t _MAX_SEQUENCE = 2**31 - 1
 
 
@@ -82,7 +83,7 @@ cdef class RecordFields:
             raise TypeError
         cdef Py_ssize_t count = len(items)
         if count > _MAX_HEADERS:
-            raise ValueError(f"it has {count} headers, and krafka takes {_MAX_HEADERS} at most")
+            raise ValueError(f"a record has {count} headers, the limit is {_MAX_HEADERS}")
         self.owners = items
         if count > MAX_HEADERS_INLINE:
             self.view.headers = <HeaderField*>PyMem_Malloc(count * sizeof(HeaderField))

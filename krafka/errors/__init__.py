@@ -166,7 +166,13 @@ from krafka.errors._producing import (
     UnsupportedSaslMechanismError,
     UnsupportedVersionError,
 )
-from krafka.errors._records import RecordTooLargeError, SendManyError
+from krafka.errors._records import (
+    RecordRejectedError,
+    RecordTooLargeError,
+    SendCancelledError,
+    SendManyError,
+    SerializationError,
+)
 
 __all__ = [
     "AuthenticationError",
@@ -279,6 +285,7 @@ __all__ = [
     "RebalanceInProgressError",
     "RebootstrapRequiredError",
     "RecordListTooLargeError",
+    "RecordRejectedError",
     "RecordTooLargeError",
     "RecordValidationError",
     "ReplicaNotAvailableError",
@@ -287,7 +294,9 @@ __all__ = [
     "RetriableError",
     "SaslAuthenticationFailedError",
     "SecurityDisabledError",
+    "SendCancelledError",
     "SendManyError",
+    "SerializationError",
     "ShareSessionLimitReachedError",
     "ShareSessionNotFoundError",
     "SnapshotNotFoundError",

@@ -19,6 +19,37 @@ class RecordTooLargeError(RecordValidationError, MessageTooLargeError):
     """
 
 
+class SerializationError(RecordValidationError):
+    """A serializer failed for the record's key or value, or returned no bytes; `__cause__` is its own error.
+
+    `is_retriable` is the cause's, where that is a `KafkaError`.
+    """
+
+
+class RecordRejectedError(RecordValidationError):
+    """An interceptor refused the record: `interceptor` is its name, `reason` what it gave, and `__cause__` its
+    `RejectRecord`."""
+
+    interceptor: str
+    reason: str
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        interceptor: str = "",
+        reason: str = "",
+        possibly_written: bool = False,
+    ) -> None:
+        super().__init__(message, possibly_written=possibly_written)
+        self.interceptor = interceptor
+        self.reason = reason
+
+
+class SendCancelledError(KafkaError):
+    """The caller was cancelled, or interrupted, before its record was accepted; only interceptors are told this."""
+
+
 class SendManyError(KafkaError):
     """Some records of a `send_many` call failed; `failed` lists (index, error), `__cause__` is the first error."""
 

@@ -271,7 +271,7 @@ class TestRefusals:
             ({"headers": [["a", b""]]}, "header 0 must be a \\(name, value\\) tuple"),
             ({"headers": iter([("a", b"")])}, "headers must be a sequence"),
             ({"headers": [("\ud800", b"")]}, "not valid Unicode"),
-            ({"headers": [("h", b"")] * 10_001}, "10001 headers, and krafka takes 10000"),
+            ({"headers": [("h", b"")] * 10_001}, "it has 10001 headers, krafka's limit is 10000"),
             ({"timestamp": -1}, "timestamp must be between"),
             ({"timestamp": 2**63}, "timestamp must be between"),
             ({"timestamp": True}, "timestamp must be int"),

@@ -19,12 +19,12 @@ from oracle.record_batch import (
 
 from krafka._speedups.record_batch import (
     HEADER_SIZE,
-    MAX_HEADERS,
     RecordBuffer,
     batch_header,
     next_sequence,
 )
 from krafka.compression import Compression, compressor
+from krafka.records import MAX_HEADERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,7 +163,7 @@ def test_any_number_of_headers_up_to_the_limit(count: int) -> None:
 
 def test_more_headers_than_the_limit_are_refused() -> None:
     buffer = RecordBuffer()
-    with pytest.raises(ValueError, match="10001 headers, and krafka takes 10000"):
+    with pytest.raises(ValueError, match="10001 headers, the limit is 10000"):
         buffer.append(1, None, b"v", [("h", b"")] * (MAX_HEADERS + 1))
     assert buffer.count == 0
 

@@ -22,6 +22,7 @@ from krafka._options import OPTIONS
 from krafka.compression import Compression
 from krafka.config import Acks, ProducerConfig, ProducerOptions
 from krafka.errors import ConfigError
+from krafka.interceptors import ProducerInterceptor
 from krafka.partitioners import DefaultPartitioner, HashPartitioner, StickyPartitioner
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ DEFAULTS: dict[str, Any] = {
     "tls": False,
     "partitioner": DefaultPartitioner(),
     "topics": {},
+    "interceptors": (),
+    "key_serializer": None,
+    "value_serializer": None,
     "rack": None,
     "metadata_max_age": 300.0,
     "metadata_max_idle": 300.0,
@@ -383,6 +387,34 @@ def test_a_partitioner_may_be_shown_the_record_instead() -> None:
 
     first = First()
     assert config(partitioner=first).partitioner is first
+
+
+def test_interceptors_are_a_sequence_of_objects() -> None:
+    class Audit(ProducerInterceptor):
+        pass
+
+    audit = Audit()
+    assert config(interceptors=[audit]).interceptors == (audit,)
+    wrong_ones: list[Any] = [audit, Audit, None, "Audit", {audit}]
+    for wrong in wrong_ones:
+        assert "must be a sequence of ProducerInterceptor objects" in refusal(interceptors=wrong)
+    for wrong in (Audit, None, object()):
+        assert "objects of subclasses of ProducerInterceptor only" in refusal(interceptors=[audit, wrong])
+
+
+@pytest.mark.parametrize("name", ["key_serializer", "value_serializer"])
+def test_a_serializer_takes_topic_value_and_headers(name: str) -> None:
+    class Serializer:
+        async def __call__(self, topic: str, value: object, headers: object) -> bytes:
+            return b""
+
+    takes: list[Any] = [Serializer(), lambda *fields: b"", lambda topic, value, headers, more=1: b""]
+    for serializer in takes:
+        assert getattr(config(**{name: serializer}), name) is serializer
+    assert "must take (topic, value, headers), not (value)" in refusal(**{name: lambda value: b""})
+    not_callable: list[Any] = [Serializer, "str", 5, object()]
+    for wrong in not_callable:
+        assert "must be a function or other callable object" in refusal(**{name: wrong})
 
 
 def test_partitioners_that_choose_alike_make_equal_configurations() -> None:

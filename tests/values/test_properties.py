@@ -181,7 +181,17 @@ def test_librdkafkas_level_goes_with_any_codec() -> None:
         ),
         (
             {"key.serializer": "org.example.S"},
-            "key.serializer cannot be used: records are bytes here; encode keys before sending",
+            (
+                "key.serializer cannot be used: Java classes cannot be loaded here; "
+                "give a callable as the option key_serializer="
+            ),
+        ),
+        (
+            {"interceptor.classes": "org.example.I"},
+            (
+                "interceptor.classes cannot be used: Java classes cannot be loaded here; "
+                "give objects as the option interceptors="
+            ),
         ),
         (
             {"ssl.truststore.location": "/x"},

@@ -77,8 +77,14 @@ def test_what_kafka_takes_is_valid(changes: dict[str, Any]) -> None:
         ({"topic": "a b"}, "'a b' may have only ASCII"),
         ({"topic": "a\n"}, "may have only ASCII"),
         ({"topic": "größe"}, "may have only ASCII"),
-        ({"value": "text"}, "'orders': value is str; encode it (.encode())"),
-        ({"key": "text"}, "'orders': key is str; encode it (.encode())"),
+        (
+            {"value": "text"},
+            "'orders': value is str; encode it (.encode()), or give the producer a value_serializer",
+        ),
+        (
+            {"key": "text"},
+            "'orders': key is str; encode it (.encode()), or give the producer a key_serializer",
+        ),
         ({"value": 5}, "value must be bytes, bytearray, memoryview or None, got 5 (int)"),
         ({"key": memoryview(b"abcd")[::2]}, "key is a memoryview that is not contiguous"),
         ({"value": _HugeBytes()}, "value is 2147483648 bytes long, the protocol's limit is 2147483647"),
@@ -90,6 +96,8 @@ def test_what_kafka_takes_is_valid(changes: dict[str, Any]) -> None:
         ({"headers": [("\ud800", b"1")]}, "header 0: name '\\ud800' is not valid Unicode"),
         ({"headers": [("a", "1")]}, "header 0 ('a'): value is str; encode it"),
         ({"headers": {"a": 1}}, "header 0 ('a'): value must be bytes"),
+        ({"headers": [("a", b"")] * 10_001}, "it has 10001 headers, krafka's limit is 10000"),
+        ({"headers": [(None, b"")]}, "header 0: name must be str, got None (NoneType)"),
         ({"partition": -1}, "partition must be between 0 and 2147483647, got -1"),
         ({"partition": 2**31}, "partition must be between 0 and 2147483647, got 2147483648"),
         ({"partition": True}, "partition must be int or None, got True (bool)"),
@@ -147,6 +155,12 @@ def test_a_record_keeps_null_and_empty_apart_and_can_be_changed() -> None:
     assert ProducerRecord("orders").value is None
     record.headers = [*header_items(record.headers), ("trace", b"1")]
     assert record == ProducerRecord("orders", b"", headers=[("trace", b"1")])
+    record.add_header("trace", None)
+    assert record.headers == (("trace", b"1"), ("trace", None))
+    given = {"a": b"1"}
+    mapped = ProducerRecord("orders", headers=given)
+    mapped.add_header("b", b"2")
+    assert (mapped.headers, given) == ((("a", b"1"), ("b", b"2")), {"a": b"1"})
     with pytest.raises(TypeError):
         ProducerRecord("orders", b"v", b"k")  # type: ignore[misc]
     with pytest.raises(AttributeError):
