@@ -53,6 +53,7 @@ class Hooks:
         self._waits = waits
         self._coroutine_function = self._find_coroutine_function()
         self.acknowledgements = Acknowledgements(self._interceptors)
+        self._tell = self.acknowledgements.tell
 
     def _find_coroutine_function(self) -> str | None:
         for interceptor in self._interceptors:
@@ -89,6 +90,7 @@ class Hooks:
     async def _show(
         self, interceptor: Interceptor, on_send: Callable[..., Any], record: ProducerRecord, may_wait: bool
     ) -> ProducerRecord:
+        # A list may be the caller's own, or one that is kept for the next record.
         record.headers = _tuple_of(record.headers)
         before = (record.topic, record.value, record.key, record.headers, record.partition, record.timestamp)
         what = f"on_send of the interceptor {interceptor.name}"
@@ -169,7 +171,7 @@ class Hooks:
     def follow(self, delivery: Delivery) -> None:
         """Tell every interceptor of the outcome of a record that was accepted, once it is known."""
         if self._interceptors:
-            observe(delivery, self.acknowledgements.tell)
+            observe(delivery, self._tell)
 
     def refused(
         self, topic: object, partition: object, error: BaseException, seen: int | None = None
@@ -192,9 +194,14 @@ class Hooks:
 
 
 def owned(topic: Any, value: Any, key: Any, headers: Any, partition: Any, timestamp: Any) -> ProducerRecord:
-    """A record that hooks may change without changing anything of the caller's; headers are in a tuple, if any."""
+    """A record that hooks may change without changing the caller's."""
     return ProducerRecord(
-        topic, value, key=key, headers=_tuple_of(headers), partition=partition, timestamp=timestamp
+        topic,
+        value,
+        key=key,
+        headers=() if headers is None else headers,
+        partition=partition,
+        timestamp=timestamp,
     )
 
 

@@ -36,6 +36,20 @@ def discard(awaitable: object) -> None:
         close()
 
 
+async def failure_of(awaitable: Awaitable[object]) -> BaseException | None:
+    """Await a hook in a task of the producer; what it raised, unless that is the end of the wait for it."""
+    try:
+        await awaitable
+    except Exception as failure:
+        return failure
+    except anyio.get_cancelled_exc_class() as failure:
+        # On asyncio a hook also comes by this where it awaits a task of its own that was cancelled.
+        if anyio.get_current_task().has_pending_cancellation():
+            raise
+        return failure
+    return None
+
+
 class Interceptor:
     """One of the user's interceptors: its name, those of its hooks that do anything, and how often they failed."""
 
@@ -142,9 +156,7 @@ class Acknowledgements:
             interceptor, topic, answer = self._backlog.popleft()
             self._is_awaiting = True
             try:
-                await answer
-            except Exception as failure:
-                interceptor.note_failure("on_acknowledgement", failure, topic)
+                failure = await failure_of(answer)
             except BaseException:
                 logger.warning(
                     "the producer ended while on_acknowledgement of the interceptor %s was under way for a "
@@ -157,6 +169,8 @@ class Acknowledgements:
                 self._is_awaiting = False
                 self._progress.set()
                 self._progress = anyio.Event()
+            if failure is not None:
+                interceptor.note_failure("on_acknowledgement", failure, topic)
 
     async def finish(self, seconds: float) -> None:
         """Await what is left, then close every interceptor; at most `seconds` for the first, and for each of these."""
@@ -178,13 +192,15 @@ class Acknowledgements:
     async def _close(interceptor: Interceptor, close: Callable[[], Any], seconds: float) -> None:
         try:
             answer = close()
-            if not is_awaitable(answer):
-                return
-            with anyio.move_on_after(seconds, shield=True) as scope:
-                await answer
-        except Exception as failure:
-            interceptor.note_failure("close", failure)
+        except Exception as error:
+            interceptor.note_failure("close", error)
             return
+        if not is_awaitable(answer):
+            return
+        with anyio.move_on_after(seconds, shield=True) as scope:
+            failure = await failure_of(answer)
+            if failure is not None:
+                interceptor.note_failure("close", failure)
         if scope.cancelled_caught:
             logger.warning(
                 "close of the interceptor %s took longer than close_timeout (%g s) and was cancelled",

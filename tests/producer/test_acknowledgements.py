@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 from typing import Any
@@ -229,12 +230,13 @@ class TestOutcomes:
                 super().on_acknowledgement(metadata, error)
                 if metadata.topic == TOPIC:
                     deliveries.append(producer.enqueue_nowait("another", b"%d" % metadata.offset))
-                    with pytest.raises(RecordValidationError):
+                    with contextlib.suppress(RecordValidationError):
                         producer.enqueue_nowait("another", 5)
                     # What it brings about itself is told when it is through.
-                    assert self.told[-1] == (metadata, error)
+                    in_order.append(self.told[-1] == (metadata, error))
 
         deliveries: list[Any] = []
+        in_order: list[bool] = []
         copying = Copying()
         async with faulty(interceptors=[copying]) as (cluster, producer):
             cluster.create_topic("another", 1)
@@ -243,6 +245,7 @@ class TestOutcomes:
             for delivery in deliveries:
                 await delivery
             assert len(cluster.log("another")) == 20
+        assert in_order == [True] * 20
         assert copying.errors.count(None) == 40
         assert copying.errors.count(RecordValidationError) == 20
 
@@ -263,6 +266,19 @@ class TestCancelled:
             gate.opened.set()
             assert (await producer.send(TOPIC, b"w")).offset == 0
             assert [record.value for record in cluster.log(TOPIC)] == [b"w"]
+
+    @pytest.mark.parametrize("verb", ["send", "enqueue", "send_many"])
+    async def test_in_on_send_by_asyncio_itself(self, verb: str, anyio_backend_name: str) -> None:
+        gate = Gate()
+        async with faulty(interceptors=[gate]) as (cluster, producer):
+            value: Any = [b"v"] if verb == "send_many" else b"v"
+            if anyio_backend_name == "asyncio":
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(getattr(producer, verb)(TOPIC, value), 0.05)
+                assert gate.errors == [SendCancelledError]
+            gate.opened.set()
+            await producer.flush()
+            assert cluster.log(TOPIC) == []
 
     @pytest.mark.parametrize("verb", ["send", "enqueue", "send_many"])
     async def test_waiting_for_room(self, verb: str) -> None:
@@ -431,6 +447,33 @@ class TestTheEnd:
             async with Producer("nowhere:1", connector=Nowhere(), interceptors=[notes]) as producer:
                 await producer.send(TOPIC, b"v")
         assert len(notes.shown) == len(notes.told) == notes.closed == 1
+
+    async def test_a_hook_whose_own_task_was_cancelled(
+        self, anyio_backend_name: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async def cancelled() -> None:
+            if anyio_backend_name == "asyncio":
+                task = asyncio.ensure_future(asyncio.sleep(60))
+                task.cancel()
+                await task
+            raise ZeroDivisionError
+
+        class Careless(Notes):
+            def on_acknowledgement(self, metadata: Any, error: Any) -> Any:
+                super().on_acknowledgement(metadata, error)
+                return cancelled()
+
+            def close(self) -> Any:
+                super().close()
+                return cancelled()
+
+        careless = Careless()
+        async with faulty(interceptors=[careless]) as (_, producer):
+            for _ in range(3):
+                await producer.send(TOPIC, b"v")
+        assert (careless.errors, careless.closed) == ([None] * 3, 1)
+        for hook, times in (("on_acknowledgement", 3), ("close", 1)):
+            assert caplog.text.count(f"{hook} of the interceptor Careless failed") == times
 
     async def test_an_interceptor_without_hooks(self) -> None:
         async with faulty(interceptors=[ProducerInterceptor()]) as (_, producer):
