@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from krafka._option import Option, flag, seconds, text, whole
 from krafka.compression import Compression, check_level, load_codec
@@ -134,8 +134,7 @@ def _serializer(option: Option, value: Any) -> Serializer | None:
             signature.bind("topic", None, [])
         except TypeError as error:
             raise option.error(f"must take (topic, value, headers), not {signature}", value) from error
-    serializer: Serializer = value
-    return serializer
+    return cast("Serializer", value)
 
 
 def _bootstrap_servers(option: Option, value: Any) -> tuple[Address, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -145,16 +146,22 @@ class HookedBulkSend(BulkSend):
         super().__init__(engine)
         self._verbs = verbs
 
-    async def _take_each(self, source: Any, to_record: Callable[[Any], ProducerRecord]) -> None:
-        async with closing(source):
-            async for item in source:
-                await self._take_one(to_record(item))
-                if self._appender.refusal is not None:
-                    return
+    async def take_values(self, topic: str, values: Any) -> None:
+        """Append every value to `topic`."""
+        await self._take(values, partial(ProducerRecord, topic))
 
-    async def _take_chunks(
-        self, source: Any, _append: Callable[..., Any], to_record: Callable[[Any], ProducerRecord]
-    ) -> None:
+    async def take_records(self, records: Any) -> None:
+        """Append every record."""
+        await self._take(records, _record_of)
+
+    async def _take(self, source: Any, to_record: Callable[[Any], ProducerRecord]) -> None:
+        if hasattr(source, "__aiter__"):
+            async with closing(source):
+                async for item in source:
+                    await self._take_one(to_record(item))
+                    if self._appender.refusal is not None:
+                        return
+            return
         iterator = iter(source)
         for item in iterator:
             await self._take_one(to_record(item))
@@ -163,8 +170,6 @@ class HookedBulkSend(BulkSend):
                 return
 
     async def _take_one(self, record: ProducerRecord) -> None:
-        if not isinstance(record, ProducerRecord):
-            raise not_a_record(record)
         self._since_yield += 1
         if self._since_yield >= RECORDS_BETWEEN_YIELDS:
             self._since_yield = 0
@@ -174,7 +179,7 @@ class HookedBulkSend(BulkSend):
             return
         try:
             await self._verbs.wait_for_room()
-            fields = await self._verbs.hooks.prepare(owned_copy(record))
+            fields = await self._verbs.hooks.prepare(record)
         except KafkaError as error:
             self.result.add_refused(error)
             return
@@ -197,6 +202,12 @@ class HookedBulkSend(BulkSend):
         except KafkaError as error:
             return error
         return await self._admitted(outcome, *fields) if isinstance(outcome, KafkaError) else outcome
+
+
+def _record_of(item: Any) -> ProducerRecord:
+    if not isinstance(item, ProducerRecord):
+        raise not_a_record(item)
+    return owned_copy(item)
 
 
 def _without_waiting(preparation: Coroutine[Any, Any, Fields]) -> Fields:

@@ -170,6 +170,59 @@ class TestOnTheWayIn:
             await producer.flush()
             assert [record.value for record in cluster.log(TOPIC)] == values * 2
 
+    async def test_what_is_no_record_is_a_mistake_of_the_caller(self) -> None:
+        notes = Notes()
+        async with faulty(interceptors=[notes]) as (cluster, producer):
+            for items in ([b"v"], [ProducerRecord(TOPIC, b"0"), b"v"]):
+                with pytest.raises(
+                    TypeError, match=r"takes ProducerRecord objects, got bytes; .*\(topic, values\)"
+                ):
+                    await producer.send_many(items)  # type: ignore[call-overload]
+            await producer.flush()
+            assert [record.value for record in cluster.log(TOPIC)] == [b"0"]
+        assert (notes.values, notes.errors) == ([b"0"], [None])
+
+    async def test_a_bulk_call_lets_others_run_and_stops_when_the_producer_is_closed(self) -> None:
+        class Endless:
+            taken = 0
+
+            def __iter__(self) -> Any:
+                while True:
+                    self.taken += 1
+                    yield b"%d" % self.taken
+
+        notes = Notes()
+        endless = Endless()
+        async with faulty(interceptors=[notes]) as (cluster, producer):
+
+            async def close() -> None:
+                await producer.close()
+
+            async with anyio.create_task_group() as task_group:
+                task_group.start_soon(close)
+                result = await producer.send_many(TOPIC, endless)
+            assert len(result) == endless.taken
+            assert [index for index, _ in result.failed] == [endless.taken - 1]
+            assert len(cluster.log(TOPIC)) == endless.taken - 1
+        assert notes.errors == [None] * (endless.taken - 1)
+
+    async def test_the_rest_of_a_sequence_is_refused_without_being_shown(self) -> None:
+        class Closing(Notes):
+            async def on_send(self, record: ProducerRecord) -> None:
+                super().on_send(record)
+                if record.value == VALUES[2]:
+                    task_group.start_soon(producer.close)
+                    await anyio.wait_all_tasks_blocked()
+
+        closing = Closing()
+        async with faulty(interceptors=[closing]) as (_, producer), anyio.create_task_group() as task_group:
+            result = await producer.send_many(TOPIC, VALUES)
+            assert [(index, type(error)) for index, error in result.failed] == [
+                (3, ProducerClosedError),
+                (4, ProducerClosedError),
+            ]
+        assert (closing.values, closing.errors) == (VALUES[:3], [None] * 3)
+
     async def test_without_any_the_verbs_are_the_bare_ones(self) -> None:
         async with faulty() as (_, producer):
             engine = producer._engine_or_none
