@@ -86,7 +86,7 @@ class TestOutcomes:
             ({"partition": 55}, RecordValidationError, (TOPIC, 55, -1, -1)),
             ({"value": bytes(2_000_000)}, RecordTooLargeError, NOWHERE),
         ],
-        ids=repr,
+        ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
     )
     async def test_a_record_that_is_not_valid(self, record: Any, kind: Any, metadata: Any) -> None:
         notes = Notes()
