@@ -49,7 +49,7 @@ class Hooks:
     def __init__(self, config: ProducerConfig, waits: Waits) -> None:
         self._interceptors = tuple(Interceptor(each) for each in config.interceptors)
         self._serializers = {"key": config.key_serializer, "value": config.value_serializer}
-        self._serializes = any(self._serializers.values())
+        self._serializes = any(each is not None for each in self._serializers.values())
         self._waits = waits
         self._coroutine_function = self._find_coroutine_function()
         self.acknowledgements = Acknowledgements(self._interceptors)

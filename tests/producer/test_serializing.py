@@ -95,6 +95,16 @@ async def test_key_first_then_value_after_the_interceptors() -> None:
     assert (changing.shown[0].key, changing.shown[0].value) == (("changed", 5), value)
 
 
+async def test_one_that_is_empty_is_one() -> None:
+    class Cached(dict[Any, bytes]):
+        def __call__(self, topic: str, value: Any, headers: Any) -> bytes:
+            return self.get(value) or b"new"
+
+    async with faulty(value_serializer=Cached()) as (cluster, producer):
+        await producer.send(TOPIC, 5)
+        assert cluster.log(TOPIC)[0].value == b"new"
+
+
 async def test_none_is_serialized_too_and_may_stay_none() -> None:
     calls: list[Any] = []
     async with faulty(value_serializer=to_json, key_serializer=Journal("key", calls)) as (cluster, producer):
