@@ -173,6 +173,7 @@ from krafka.errors._records import (
     SendManyError,
     SerializationError,
 )
+from krafka.errors._registry import SchemaRegistryError
 
 __all__ = [
     "AuthenticationError",
@@ -293,6 +294,7 @@ __all__ = [
     "ResourceNotFoundError",
     "RetriableError",
     "SaslAuthenticationFailedError",
+    "SchemaRegistryError",
     "SecurityDisabledError",
     "SendCancelledError",
     "SendManyError",
