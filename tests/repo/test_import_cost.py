@@ -32,7 +32,7 @@ SLOW = {
 }
 """What other packages and the standard library have that takes long to import and that a producer can do without."""
 
-ROOMS_ABOVE = {"krafka.cli", "krafka.testing", "krafka.__main__"}
+ROOMS_ABOVE = {"krafka.cli", "krafka.testing", "krafka.serializers", "krafka.__main__"}
 
 MESSAGES = {"api_versions", "init_producer_id", "metadata", "produce"}
 """Of Kafka's APIs those that every producer uses."""
@@ -92,6 +92,13 @@ def test_only_messages_that_every_producer_needs_are_imported() -> None:
 def test_nothing_is_put_off_to_the_first_producer() -> None:
     made = loaded_by("import krafka", "krafka.Producer('localhost:9092')") - loaded_by("import krafka")
     assert made == set()
+
+
+def test_plain_serializers_need_no_more_than_the_standard_library() -> None:
+    of_serializers = loaded_by("import krafka.serializers") - loaded_by("import krafka")
+    assert "krafka.serializers" in of_serializers
+    outside = {name for name in of_serializers if not name.startswith("krafka.serializers")}
+    assert outside - {"reprlib", "uuid", "_uuid", "platform"} == set()
 
 
 def test_help_needs_no_more_than_the_command_line() -> None:

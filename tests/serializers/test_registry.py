@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import threading
 from typing import TYPE_CHECKING, Any
@@ -119,6 +120,30 @@ async def test_a_failure_is_shared_by_those_who_waited_and_kept_for_nobody(fake:
         (str(failures[0]), 42201),
     }
     assert (await registry.register("s", STRING)).id == 1
+
+
+async def test_an_error_of_the_callers_own_reaches_all_as_it_is(fake: FakeRegistry) -> None:
+    class SealedError(Exception):
+        def __init__(self, *, vault: str) -> None:
+            super().__init__(f"{vault} is sealed")
+
+    async def none_today() -> str:
+        await anyio.wait_all_tasks_blocked()
+        raise SealedError(vault="the vault")
+
+    registry = quick(fake.url, token=none_today)
+    failures = []
+
+    async def use() -> None:
+        with pytest.raises(SealedError, match="the vault is sealed") as caught:
+            await registry.register("s", STRING)
+        failures.append(caught.value)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(5):
+            tasks.start_soon(use)
+    assert len(failures) == 5
+    assert fake.asked == []
 
 
 async def test_cancelling_who_asked_first_leaves_the_others_an_answer(fake: FakeRegistry) -> None:
@@ -325,7 +350,10 @@ async def test_an_answer_without_what_was_asked_for_is_refused(fake: FakeRegistr
 # -- how it gets in --------------------------------------------------------------------------------------------------
 
 
-async def test_a_user_and_a_password_are_sent_and_never_shown(fake: FakeRegistry) -> None:
+async def test_a_user_and_a_password_are_sent_and_never_shown(
+    fake: FakeRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
     basic = "Basic dXNlcjpzZWNyZXQ="
     await quick(fake.url, auth=("user", "secret")).register("s", STRING)
     within = fake.url.replace("http://", "http://user:secret@")
@@ -334,7 +362,8 @@ async def test_a_user_and_a_password_are_sent_and_never_shown(fake: FakeRegistry
     assert [each.headers["authorization"] for each in fake.asked] == [basic] * 2
     fake.faults.append(refusal(401, 401, "Unauthorized"))
     error = await failure(registry.latest("s"))
-    assert "secret" not in f"{error} {error.url} {registry!r} {registry.urls}"
+    assert "subjects/s/versions" in caplog.text
+    assert "secret" not in f"{error} {error.url} {registry!r} {registry.urls} {caplog.text}"
 
 
 async def test_a_token_is_asked_for_at_each_attempt(fake: FakeRegistry) -> None:
@@ -391,6 +420,8 @@ async def test_tls_takes_a_context_and_refuses_strangers() -> None:
         ("http://user:secret@host/?a=b", {}, "url", "got 'http://host/?a=b'"),
         ("http://host:port", {}, "url", "url is not an address"),
         ("http://host", {"auth": ("u", "p"), "token": "t"}, "token", "exclude each other"),
+        ("http://u:secret@host", {"auth": ("u", "p")}, "url", "url has a user in it and auth or token"),
+        ("http://u:secret@host", {"token": "t"}, "url", "url has a user in it and auth or token"),
         ("http://host", {"auth": "u:p"}, "auth", "a tuple of user and password"),
         ("http://host", {"token": 5}, "token", "must be str or a function"),
         ("http://host", {"tls": True}, "tls", "must be an ssl.SSLContext, got bool"),

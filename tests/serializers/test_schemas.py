@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import threading
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -408,9 +409,15 @@ async def test_a_schema_of_bytes_writes_them_as_they_are(fake: FakeRegistry) -> 
     serializer = await AvroSerializer(quick(fake), '"bytes"').prepare("t")
     assert serializer("t", b"raw") == b"\x00\x00\x00\x00\x01raw"
     assert serializer("t", bytearray(b"raw")) == b"\x00\x00\x00\x00\x01raw"
+    unchecked = await AvroSerializer(quick(fake), '"bytes"', validate=False).prepare("t")
+    assert unchecked("t", memoryview(b"raw")) == b"\x00\x00\x00\x00\x01raw"
     for value in ("text", 5):
-        with pytest.raises(SerializationError):
-            serializer("t", value)
+        for each in (serializer, unchecked):
+            with pytest.raises(SerializationError):
+                each("t", value)
+    decimal = {"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 2}
+    money = await AvroSerializer(quick(fake), decimal).prepare("money")
+    assert money("money", Decimal("1.23")) == b"\x00\x00\x00\x00\x02\x02\x7b"
 
 
 @pytest.mark.parametrize(

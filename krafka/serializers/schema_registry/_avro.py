@@ -61,7 +61,9 @@ class AvroSerializer(RegistrySerializer[Any]):
         parsed = _parsed(registered.schema.text, references)
         head = prefix(registered.id)
         to_dict, validate, strict = self._to_dict, self._validate, self._strict
-        raw = parsed == "bytes" or (isinstance(parsed, dict) and parsed == {"type": "bytes"})
+        raw = parsed == "bytes" or (
+            isinstance(parsed, dict) and parsed.get("type") == "bytes" and "logicalType" not in parsed
+        )
 
         def encode(value: Any) -> bytes:
             if to_dict is not None:
@@ -69,7 +71,7 @@ class AvroSerializer(RegistrySerializer[Any]):
             if validate:
                 check(value, parsed, strict=strict)
             if raw:
-                return head + bytes(value)
+                return bytes(head + value)
             out = BytesIO()
             out.write(head)
             fastavro.schemaless_writer(out, parsed, value, strict_allow_default=strict)

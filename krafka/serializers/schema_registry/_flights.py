@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from krafka.errors import KafkaError
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
 
@@ -41,8 +43,7 @@ class SharedResults:
                 return await self._fetch(key, fetch, keep)
             await flight.landed.wait()
             if flight.error is not None:
-                # Each task has an error of its own: a traceback grows with every raise.
-                raise copy.copy(flight.error) from flight.error
+                raise _own(flight.error)
             if flight.result is not None:
                 return flight.result
         return self._kept[key]
@@ -60,3 +61,12 @@ class SharedResults:
         if keep:
             self._kept[key] = flight.result
         return flight.result
+
+
+def _own(error: Exception) -> Exception:
+    """The error for one more task: tracebacks grow with every raise, but not every error can be copied."""
+    if not isinstance(error, KafkaError):
+        return error
+    own = copy.copy(error)
+    own.__cause__ = error
+    return own

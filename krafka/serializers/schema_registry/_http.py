@@ -6,7 +6,7 @@ import json
 import random
 from dataclasses import dataclass
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import anyio
 import httpx2
@@ -31,12 +31,21 @@ _PASSING = {408, 429, 500, 502, 503, 504}
 _SHOWN = 200
 
 
+class Address(NamedTuple):
+    """One address of a registry, with the user and password for it."""
+
+    url: httpx2.URL
+    auth: tuple[str, str] | None
+
+    def __str__(self) -> str:
+        return str(self.url)
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """Where a registry is, and how to get in."""
 
-    urls: tuple[httpx2.URL, ...]
-    auth: tuple[str, str] | None
+    addresses: tuple[Address, ...]
     token: Token | None
     tls: ssl.SSLContext | None
     headers: Mapping[str, str]
@@ -76,10 +85,10 @@ async def ask(access: Access, request: Request) -> Any:
     with anyio.move_on_after(access.timeout):
         async with _client(access) as client:
             for attempt in range(access.retries + 1):
-                for url in access.urls:
+                for address in access.addresses:
                     asked += 1
                     try:
-                        return await _ask_one(client, access, request, url)
+                        return await _ask_one(client, access, request, address)
                     except _AttemptError as failed:
                         last = failed.error
                 if attempt < access.retries:
@@ -93,10 +102,10 @@ def _given_up(
     if last is not None:
         last.args = (f"{last} (asked {asked} times)" if asked > 1 else str(last),)
         return last
-    shown = ", ".join(map(bare, access.urls))
+    shown = ", ".join(map(str, access.addresses))
     return SchemaRegistryError(
         f"schema registry {shown} cannot {request.purpose}: no answer within timeout ({access.timeout:g} s)",
-        url=bare(access.urls[0]),
+        url=str(access.addresses[0]),
         subject=request.subject,
         is_retriable=True,
     )
@@ -104,7 +113,6 @@ def _given_up(
 
 def _client(access: Access) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(
-        auth=access.auth,
         headers={
             "Accept": f"{_MEDIA_TYPE}, application/json",
             "User-Agent": f"krafka/{__version__}",
@@ -115,7 +123,7 @@ def _client(access: Access) -> httpx2.AsyncClient:
     )
 
 
-async def _ask_one(client: httpx2.AsyncClient, access: Access, request: Request, base: httpx2.URL) -> Any:
+async def _ask_one(client: httpx2.AsyncClient, access: Access, request: Request, base: Address) -> Any:
     """One request to one address. Raises `_AttemptError` where another attempt may help."""
     headers = {}
     content = None
@@ -124,10 +132,11 @@ async def _ask_one(client: httpx2.AsyncClient, access: Access, request: Request,
         content = json.dumps(request.body, ensure_ascii=False).encode()
     if access.token is not None:
         headers["Authorization"] = f"Bearer {await _current(access.token)}"
-    url = base.copy_with(raw_path=base.raw_path.rstrip(b"/") + request.path.encode("ascii"))
+    url = base.url.copy_with(raw_path=base.url.raw_path.rstrip(b"/") + request.path.encode("ascii"))
     try:
         with anyio.fail_after(access.request_timeout):
-            async with client.stream(request.method, url, content=content, headers=headers) as response:
+            asked = client.stream(request.method, url, content=content, headers=headers, auth=base.auth)
+            async with asked as response:
                 answer = await _read(response, request, base)
     except TimeoutError as error:
         raise _AttemptError(
@@ -159,7 +168,7 @@ async def _current(token: Token) -> str:
     return found
 
 
-async def _read(response: httpx2.Response, request: Request, base: httpx2.URL) -> bytes:
+async def _read(response: httpx2.Response, request: Request, base: Address) -> bytes:
     parts = []
     length = 0
     async for part in response.aiter_bytes():
@@ -174,7 +183,7 @@ async def _read(response: httpx2.Response, request: Request, base: httpx2.URL) -
     return b"".join(parts)
 
 
-def _understood(response: httpx2.Response, answer: bytes, request: Request, base: httpx2.URL) -> Any:
+def _understood(response: httpx2.Response, answer: bytes, request: Request, base: Address) -> Any:
     """What the answer says, if it says what was asked for."""
     status = response.status_code
     try:
@@ -227,7 +236,7 @@ def _own_words(said: Any) -> tuple[int | None, str | None]:
 
 def _failure(
     request: Request,
-    base: httpx2.URL,
+    base: Address,
     reason: str,
     *,
     status: int | None = None,
@@ -237,8 +246,8 @@ def _failure(
     cause: BaseException | None = None,
 ) -> SchemaRegistryError:
     error = SchemaRegistryError(
-        f"schema registry {bare(base)} cannot {request.purpose}: {reason}",
-        url=bare(base),
+        f"schema registry {base} cannot {request.purpose}: {reason}",
+        url=str(base),
         subject=request.subject,
         status=status,
         registry_code=code,
@@ -247,11 +256,6 @@ def _failure(
     )
     error.__cause__ = cause
     return error
-
-
-def bare(url: httpx2.URL) -> str:
-    """An address without the password that may be in it."""
-    return str(url.copy_with(userinfo=b""))
 
 
 def _reason(error: BaseException) -> str:

@@ -13,7 +13,7 @@ import httpx2
 from krafka.errors import ConfigError, SchemaRegistryError
 from krafka.retry import ExponentialBackoff
 from krafka.serializers.schema_registry._flights import SharedResults
-from krafka.serializers.schema_registry._http import Access, Request, ask, bare
+from krafka.serializers.schema_registry._http import Access, Address, Request, ask
 from krafka.serializers.schema_registry._schemas import RegisteredSchema, Schema, SchemaReference
 
 if TYPE_CHECKING:
@@ -56,11 +56,10 @@ class SchemaRegistry:
         retry_backoff: float = 0.1,
         retry_backoff_max: float = 2.0,
     ) -> None:
-        urls = _checked_urls(url)
         _check_ways_in(auth, token, tls)
+        addresses = tuple(_checked_address(each, auth, token) for each in _listed(url))
         self._access = Access(
-            urls,
-            auth,
+            addresses,
             token,
             tls,
             dict(headers or {}),
@@ -77,7 +76,7 @@ class SchemaRegistry:
     @property
     def urls(self) -> tuple[str, ...]:
         """The addresses, without credentials."""
-        return tuple(map(bare, self._access.urls))
+        return tuple(map(str, self._access.addresses))
 
     async def register(self, subject: str, schema: Schema, *, normalize: bool = False) -> RegisteredSchema:
         """Register the schema under the subject, or find it there; `version` stays None."""
@@ -208,23 +207,31 @@ def _body_of(schema: Schema) -> dict[str, Any]:
     return body
 
 
-def _checked_urls(given: str | Sequence[str]) -> tuple[httpx2.URL, ...]:
+def _listed(given: str | Sequence[str]) -> list[str]:
     each = [part.strip() for part in given.split(",")] if isinstance(given, str) else list(given)
     if not each:
         raise ConfigError("url must name at least one address of a schema registry", option="url")
-    return tuple(map(_checked_url, each))
+    return each
 
 
-def _checked_url(given: str) -> httpx2.URL:
+def _checked_address(given: str, auth: tuple[str, str] | None, token: object) -> Address:
     try:
         url = httpx2.URL(given)
     except (httpx2.InvalidURL, TypeError) as error:
         raise ConfigError(f"url is not an address: {error}", option="url") from error
+    # httpx logs the addresses it asks, so none may have a password in it.
+    bare = url.copy_with(userinfo=b"")
     if url.scheme not in {"http", "https"} or not url.host or url.query or url.fragment:
         raise ConfigError(
-            f"url must be like 'https://registry.example:8081', got {bare(url)!r}", option="url"
+            f"url must be like 'https://registry.example:8081', got {str(bare)!r}", option="url"
         )
-    return url
+    if not url.userinfo:
+        return Address(url, auth)
+    if auth is not None or token is not None:
+        raise ConfigError(
+            f"url has a user in it and auth or token is given, too: give one ({bare})", option="url"
+        )
+    return Address(bare, (url.username, url.password))
 
 
 def _check_ways_in(auth: object, token: object, tls: object) -> None:
