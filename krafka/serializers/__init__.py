@@ -5,7 +5,6 @@ Those with a schema registry are in `krafka.serializers.schema_registry`, which 
 
 from __future__ import annotations
 
-from krafka.records import Serializer
 from krafka.serializers._json import JSONSerializer
 from krafka.serializers._plain import (
     BooleanSerializer,
@@ -27,7 +26,6 @@ __all__ = [
     "IntegerSerializer",
     "JSONSerializer",
     "LongSerializer",
-    "Serializer",
     "ShortSerializer",
     "StringSerializer",
     "UUIDSerializer",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import struct
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -19,11 +19,13 @@ from krafka.serializers import (
     FloatSerializer,
     IntegerSerializer,
     LongSerializer,
-    Serializer,
     ShortSerializer,
     StringSerializer,
     UUIDSerializer,
 )
+
+if TYPE_CHECKING:
+    from krafka.records import Serializer
 
 # Printed by a Java program that calls kafka-clients 4.3.1's serializers of the same names.
 OF_JAVA: list[tuple[Serializer, Any, str]] = [
