@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from serializers.fake_registry import FakeRegistry
 
 from .sources import ROOT, relative, tracked
 
@@ -22,6 +24,7 @@ FENCE = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 ADDRESS = "localhost:9092"
+REGISTRY = "http://localhost:8081"
 TOPIC = "orders"
 RUN = "anyio.run(main)"
 BACKENDS = ("asyncio", "trio")
@@ -122,6 +125,17 @@ def test_a_block_runs(
     source = block.code
     if ADDRESS in source:
         source = source.replace(ADDRESS, kafka.bootstrap).replace(f'"{TOPIC}"', f'"{kafka_topic}"')
+    with contextlib.ExitStack() as stack:
+        if REGISTRY in source:
+            registry = stack.enter_context(FakeRegistry())
+            source = source.replace(REGISTRY, registry.url)
+        run_block(block, source, backend, tmp_path)
+    if block.sends:
+        assert records_in(kafka, kafka_topic) > 0
+
+
+def run_block(block: Block, source: str, backend: str, tmp_path: Path) -> None:
+    """Run one block's source in its own way, on one event loop."""
     if block.kind == "pytest":
         (tmp_path / "test_block.py").write_text(source)
         (tmp_path / "conftest.py").write_text(
@@ -136,8 +150,6 @@ def test_a_block_runs(
         run([str(ROOT / "tests/repo/drive_asgi.py"), str(program), backend, "/orders"], tmp_path)
     else:
         assert run([str(program)], tmp_path), "it prints nothing to show that it worked"
-    if block.sends:
-        assert records_in(kafka, kafka_topic) > 0
 
 
 def plugin_if_not_installed() -> list[str]:
