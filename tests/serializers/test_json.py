@@ -102,7 +102,9 @@ def test_default_is_asked_for_other_types(library: str) -> None:
 
 def test_what_differs_is_what_the_documentation_says() -> None:
     made = {name: JSONSerializer(library=name) for name in LIBRARIES}
-    assert [made[name]("t", 1e16) for name in LIBRARIES] == [b"1e16", b"1e+16", b"1e+16"]
+    assert [made[name]("t", 1e16) for name in ("msgspec", "json")] == [b"1e16", b"1e+16"]
+    assert made["orjson"]("t", 1e16) in {b"1e16", b"1e+16"}
+    assert [made[name]("t", 1e-7) for name in LIBRARIES] == [b"1e-7", b"1e-7", b"1e-07"]
     assert [made[name]("t", [float("nan")]) for name in LIBRARIES[:2]] == [b"[null]"] * 2
     with pytest.raises(SerializationError, match="Out of range float"):
         made["json"]("t", [float("nan")])
