@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from krafka.errors import ConfigError, SerializationError
@@ -45,6 +45,7 @@ def lists(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("sort_keys", [False, True])
+@settings(deadline=None)
 @given(SAME.filter(lambda value: value is not None))
 def test_every_library_makes_the_same_bytes(sort_keys: bool, value: Any) -> None:
     made = {name: JSONSerializer(library=name, sort_keys=sort_keys)("t", value) for name in LIBRARIES}
@@ -55,6 +56,7 @@ def test_every_library_makes_the_same_bytes(sort_keys: bool, value: Any) -> None
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
+@settings(deadline=None)
 @given(WITH_FLOATS.filter(lambda value: value is not None))
 def test_numbers_come_back_exactly(library: str, value: Any) -> None:
     made = JSONSerializer(library=library)("t", value)

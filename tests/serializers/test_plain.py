@@ -8,7 +8,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from krafka.errors import ConfigError, RecordValidationError, SerializationError
@@ -125,6 +125,7 @@ def test_what_does_not_fit_is_refused(serializer: Serializer, value: object, tex
     assert len(str(caught.value)) < 300
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_text_comes_back(text: str) -> None:
     made = StringSerializer()("orders", text)
@@ -132,6 +133,7 @@ def test_text_comes_back(text: str) -> None:
     assert made.decode() == text
 
 
+@settings(deadline=None)
 @given(st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False), st.uuids())
 def test_numbers_come_back(whole: int, floating: float, identity: uuid.UUID) -> None:
     assert struct.unpack(">q", LongSerializer()("t", whole) or b"") == (whole,)

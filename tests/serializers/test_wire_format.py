@@ -16,7 +16,7 @@ from confluent_kafka.schema_registry import avro as confluent_avro
 from confluent_kafka.schema_registry import json_schema as confluent_json
 from confluent_kafka.schema_registry import protobuf as confluent_protobuf
 from confluent_kafka.serialization import MessageField, SerializationContext
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from krafka.serializers.schema_registry import (
@@ -147,6 +147,7 @@ def protobuf(both: Both, request: pytest.FixtureRequest) -> Three:
     )
 
 
+@settings(deadline=None)
 @given(record=RECORDS)
 def test_avro_is_read_by_confluent_and_by_fastavro_alone(avro: Three, record: dict[str, Any]) -> None:
     made = avro.ours(TOPIC, record)
@@ -154,11 +155,13 @@ def test_avro_is_read_by_confluent_and_by_fastavro_alone(avro: Three, record: di
     assert fastavro.schemaless_reader(io.BytesIO(made[5:]), PARSED, None) == record
 
 
+@settings(deadline=None)
 @given(record=RECORDS)
 def test_avro_is_what_confluent_writes(avro: Three, record: dict[str, Any]) -> None:
     assert avro.ours(TOPIC, record) == avro.theirs(record, CONTEXT)
 
 
+@settings(deadline=None)
 @given(value=OBJECTS)
 def test_json_is_read_by_confluent(json_schema: Three, value: dict[str, Any]) -> None:
     context = SerializationContext("objects", MessageField.VALUE)
@@ -169,6 +172,7 @@ def test_json_is_read_by_confluent(json_schema: Three, value: dict[str, Any]) ->
     assert json.loads(made[5:]) == json.loads(theirs[5:])
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_protobuf_is_read_by_confluent_and_what_it_writes(protobuf: Three, data: st.DataObject) -> None:
     kind = protobuf.ours._message_type
