@@ -313,6 +313,17 @@ async def test_avro_resolves_references_of_references_once(fake: FakeRegistry) -
     ]
 
 
+async def test_references_in_a_circle_come_to_an_end(fake: FakeRegistry) -> None:
+    level = json.dumps({"type": "enum", "name": "Level", "symbols": ["LOW", "HIGH"]})
+    itself = [{"name": "Level", "subject": "level", "version": 1}]
+    for schema_id, text in ((7, '"Level"'), (3, level)):
+        answer = {"id": schema_id, "version": 1, "schema": text, "references": itself}
+        fake.faults.append(Fault(200, json.dumps(answer).encode()))
+    serializer = await AvroSerializer(quick(fake), use_latest_version=True).prepare("t")
+    assert serializer("t", "HIGH") == b"\x00\x00\x00\x00\x07\x02"
+    assert fake.paths() == ["GET /subjects/t-value/versions/latest", "GET /subjects/level/versions/1"]
+
+
 @pytest.mark.parametrize("own_id", [None, "http://example.com/schemas/order.json"])
 async def test_json_schema_resolves_its_references_and_nothing_else(
     fake: FakeRegistry, own_id: str | None
