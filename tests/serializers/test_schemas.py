@@ -313,6 +313,32 @@ async def test_avro_resolves_references_of_references_once(fake: FakeRegistry) -
     ]
 
 
+@pytest.mark.parametrize(
+    ("schema", "value", "data"),
+    [
+        ("cafe.Line", {"level": "HIGH"}, b"\x02"),
+        (["cafe.Level", "cafe.Line"], {"level": "HIGH"}, b"\x02\x02"),
+        (["null", "cafe.Line"], {"level": "HIGH"}, b"\x02\x02"),
+        ({"type": "array", "items": "cafe.Line"}, [{"level": "HIGH"}], b"\x02\x02\x00"),
+        ({"type": "map", "values": ["null", "cafe.Level"]}, {"a": "LOW"}, b"\x02\x02a\x02\x00\x00"),
+        (["cafe.Line", {"type": "array", "items": "cafe.Level"}], ["LOW"], b"\x02\x02\x00\x00"),
+    ],
+)
+async def test_avro_takes_references_wherever_a_name_may_stand(
+    fake: FakeRegistry, schema: Any, value: Any, data: bytes
+) -> None:
+    registry = quick(fake)
+    level = {"type": "enum", "name": "Level", "namespace": "cafe", "symbols": ["LOW", "HIGH"]}
+    line = {"type": "record", "name": "cafe.Line", "fields": [{"name": "level", "type": "Level"}]}
+    await registry.register("level", Schema(json.dumps(level)))
+    to_level = SchemaReference("the level", "level", 1)
+    await registry.register("line", Schema(json.dumps(line), references=(to_level,)))
+    references = (SchemaReference("cafe.Line", "line", 1), to_level)
+    serializer = AvroSerializer(registry, Schema(json.dumps(schema), references=references))
+    made: Any = serializer("t", value)
+    assert (await made)[5:] == data
+
+
 async def test_references_in_a_circle_come_to_an_end(fake: FakeRegistry) -> None:
     level = json.dumps({"type": "enum", "name": "Level", "symbols": ["LOW", "HIGH"]})
     itself = [{"name": "Level", "subject": "level", "version": 1}]

@@ -7,6 +7,8 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import fastavro
+from fastavro.repository.base import AbstractSchemaRepository, SchemaRepositoryError
+from fastavro.schema import load_schema
 from fastavro.validation import validate as check
 
 from krafka.errors import ConfigError
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from krafka.serializers.schema_registry._serializer import SchemaOptions
 
     Declaration: TypeAlias = str | Mapping[str, Any] | Sequence[Any] | Schema
+
+
+_ROOT = "<the schema>"
+"""What the schema itself is called where its references are called by their names: no type can be called that."""
 
 
 class AvroSerializer(RegistrySerializer[Any]):
@@ -99,11 +105,28 @@ def _declared(schema: Declaration) -> Schema:
     return declared
 
 
+class _Known(AbstractSchemaRepository):
+    """The declarations that fastavro may put in the place of a name."""
+
+    def __init__(self, declarations: dict[str, Any]) -> None:
+        self._declarations = declarations
+
+    def load(self, name: str) -> Any:
+        if name not in self._declarations:
+            raise SchemaRepositoryError(
+                f"{name!r} is neither declared in the schema nor one of its references"
+            )
+        return self._declarations[name]
+
+
 def _parsed(text: str, references: Mapping[str, str]) -> Any:
-    named: dict[str, Any] = {}
-    for each in references.values():
-        fastavro.parse_schema(json.loads(each), named_schemas=named)
-    return fastavro.parse_schema(json.loads(text), named_schemas=named)
+    """The schema with what it refers to written out in it: the writer finds names in records only."""
+    declarations = {_ROOT: json.loads(text)}
+    for name, each in references.items():
+        # Read afresh for each name, as fastavro changes what it is given.
+        declarations[name] = json.loads(each)
+        declarations.setdefault(_name_in(declarations[name]) or name, json.loads(each))
+    return load_schema(_ROOT, repo=_Known(declarations))
 
 
 def _name_in(declaration: Any) -> str | None:
