@@ -6,6 +6,7 @@ import json
 import logging
 import socket
 import threading
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -14,6 +15,7 @@ import trustme
 
 from krafka.errors import ConfigError, KafkaError, SchemaRegistryError
 from krafka.serializers.schema_registry import RegisteredSchema, Schema, SchemaReference, SchemaRegistry
+from krafka.serializers.schema_registry._http import MAX_ANSWER
 
 from .fake_registry import FakeRegistry, Fault, refusal
 
@@ -307,6 +309,18 @@ async def test_what_will_not_pass_is_told_at_once(
     assert "'s'" in str(error)
     assert (error.registry_code, error.is_retriable) == (code, False)
     assert len(fake.asked) == 1
+
+
+async def test_an_answer_without_end_is_not_kept_in_memory(fake: FakeRegistry) -> None:
+    fake.faults.append(Fault(200, bytes(4 * MAX_ANSWER)))
+    tracemalloc.start()
+    try:
+        error = await failure(quick(fake.url).register("s", STRING))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert f"longer than {MAX_ANSWER} bytes" in str(error)
+    assert most < 2 * MAX_ANSWER
 
 
 @pytest.mark.parametrize(
