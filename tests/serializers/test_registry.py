@@ -241,12 +241,17 @@ async def test_a_slow_answer_is_given_up_within_request_timeout(fake: FakeRegist
 
 
 async def test_timeout_ends_all_attempts_together(fake: FakeRegistry) -> None:
-    fake.faults += [Fault(hold=threading.Event()), Fault(503)]
+    fake.faults.append(Fault(hold=threading.Event()))
     error = await failure(quick(fake.url, timeout=0.2).register("s", STRING))
     assert "no answer within timeout (0.2 s)" in str(error)
     assert error.is_retriable
-    error = await failure(quick(fake.url, timeout=0.2, retry_backoff=60, retry_backoff_max=60).latest("s"))
+
+
+async def test_timeout_ends_the_pauses_too_and_tells_the_last_reason(fake: FakeRegistry) -> None:
+    fake.faults.append(Fault(503))
+    error = await failure(quick(fake.url, timeout=2, retry_backoff=60, retry_backoff_max=60).latest("s"))
     assert "HTTP status 503" in str(error)
+    assert len(fake.asked) == 1
 
 
 async def test_addresses_are_tried_in_their_order(fake: FakeRegistry) -> None:
