@@ -448,7 +448,19 @@ async def test_tls_takes_a_context_and_refuses_strangers() -> None:
         ("http://host", {"retries": True}, "retries", "got True"),
         ("http://host", {"timeout": 0}, "timeout", "must be above 0 seconds and finite, got 0"),
         ("http://host", {"request_timeout": float("inf")}, "request_timeout", "finite, got inf"),
-        ("http://host", {"retry_backoff": -1}, None, "at least 0 seconds"),
+        (
+            "http://host",
+            {"retry_backoff": -1},
+            "retry_backoff",
+            "retry_backoff must be 0 seconds to retry_backoff_max, which is 2.0",
+        ),
+        ("http://host", {"retry_backoff": 5}, "retry_backoff", "which is 2.0, got 5"),
+        (
+            "http://host",
+            {"retry_backoff_max": -1},
+            "retry_backoff_max",
+            "retry_backoff_max must be at least 0",
+        ),
     ],
 )
 def test_options_are_checked_at_once(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable, Mapping
 
-    from krafka.retry import ExponentialBackoff
+    from krafka.retry import RetryPolicy
 
     Token: TypeAlias = str | Callable[[], str | Awaitable[str]]
 
@@ -52,7 +52,7 @@ class Access:
     timeout: float
     request_timeout: float
     retries: int
-    backoff: ExponentialBackoff
+    backoff: RetryPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ async def ask(access: Access, request: Request) -> Any:
                     except _AttemptError as failed:
                         last = failed.error
                 if attempt < access.retries:
-                    await anyio.sleep(access.backoff.delay(attempt, random.random()))  # noqa: S311 - jitter
+                    await anyio.sleep(access.backoff.backoff(attempt, random.random()))  # noqa: S311 - jitter
     raise _given_up(access, request, last, asked)
 
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx2
 
 from krafka.errors import ConfigError, SchemaRegistryError
-from krafka.retry import ExponentialBackoff
+from krafka.retry import RetryPolicy, kafka_policy
 from krafka.serializers.schema_registry._flights import SharedResults
 from krafka.serializers.schema_registry._http import Access, Address, Request, ask
 from krafka.serializers.schema_registry._schemas import RegisteredSchema, Schema, SchemaReference
@@ -66,7 +66,7 @@ class SchemaRegistry:
             _checked_seconds("timeout", timeout),
             _checked_seconds("request_timeout", request_timeout),
             _checked_retries(retries),
-            ExponentialBackoff(retry_backoff, retry_backoff_max),
+            _policy(retry_backoff, retry_backoff_max),
         )
         self._results = SharedResults()
 
@@ -247,6 +247,23 @@ def _check_ways_in(auth: object, token: object, tls: object) -> None:
         )
     if tls is not None and not isinstance(tls, ssl.SSLContext):
         raise ConfigError(f"tls must be an ssl.SSLContext, got {type(tls).__name__}", option="tls")
+
+
+def _policy(first: Any, longest: Any) -> RetryPolicy:
+    try:
+        return kafka_policy(first, longest)
+    except ConfigError as error:
+        if error.option == "max_backoff":
+            text, option = (
+                f"retry_backoff_max must be at least 0 seconds and finite, got {longest!r}",
+                "retry_backoff_max",
+            )
+        else:
+            text = (
+                f"retry_backoff must be 0 seconds to retry_backoff_max, which is {longest!r}, got {first!r}"
+            )
+            option = "retry_backoff"
+        raise ConfigError(text, option=option) from error
 
 
 def _checked_retries(given: object) -> int:
