@@ -198,8 +198,8 @@ MEMORY_AND_ENDS = (
     Mutation(
         "forget who waits for memory",
         MEMORY,
-        "        if self._line:\n            self._serve()\n",
-        "",
+        "        if not self._line:\n            return\n",
+        "        return\n",
     ),
     Mutation(
         "keep the place of a cancelled caller",

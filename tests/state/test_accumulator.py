@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from krafka._state.accumulator import RecordAccumulator
+from krafka._state.accumulator import PATIENCE, RecordAccumulator
 from krafka._state.cluster import Broker, Cluster, PartitionMetadata, TopicMetadata
 from krafka._state.partition import BatchCodec
 from krafka._state.sequences import Sequences
@@ -851,3 +851,23 @@ class TestTopicMadeAnew:
         world = self.acknowledged(before)
         world.lead(1, topic_id=bytes(16))
         assert self.under_way(world) == 3
+
+
+def test_a_little_memory_goes_to_who_waits_after_a_moment() -> None:
+    world = World()
+    memory = world.accumulator.memory
+    everything = memory.join(world.config.buffer_memory, lambda: None)
+    granted: list[bool] = []
+    ticket = memory.join(1000, lambda: granted.append(True))
+    del world.alarms[:]
+    memory.release(2000)
+    assert granted == []
+    assert world.alarms == [world.now + PATIENCE]
+    world.now += PATIENCE
+    world.accumulator.advance(world.now)
+    assert granted == [True]
+    assert ticket.granted == 1000
+    everything.granted -= 2000
+    memory.leave(ticket)
+    memory.leave(everything)
+    assert memory.available == world.config.buffer_memory
