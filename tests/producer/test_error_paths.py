@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from itertools import pairwise
 
 import anyio
 import pytest
@@ -170,6 +171,21 @@ async def test_a_closed_producer_says_so() -> None:
         await producer.close()
         with pytest.raises(ProducerClosedError):
             await producer.send(TOPIC, b"v")
+
+
+async def test_a_closing_producer_takes_nothing_new_and_finishes_what_it_has() -> None:
+    async with faulty() as (cluster, producer), anyio.create_task_group() as task_group:
+        fault = cluster.fail("Produce", hold=True)
+        under_way = await producer.enqueue(TOPIC, b"v")
+        await fault.struck()
+        task_group.start_soon(producer.close)
+        await anyio.wait_all_tasks_blocked()
+        with pytest.raises(ProducerClosedError):
+            await producer.send(TOPIC, b"w")
+        assert not under_way.done
+        fault.release()
+        assert (await under_way).offset == 0
+    assert [record.value for record in cluster.log(TOPIC)] == [b"v"]
 
 
 # -- sequences and epochs ----------------------------------------------------------------------------------------------
@@ -349,6 +365,15 @@ async def test_the_producer_id_is_asked_for_until_it_comes(code: int) -> None:
     async with faulty(faults=[Fault(api="InitProducerId", code=code, times=3)]) as (cluster, producer):
         assert (await producer.send(TOPIC, b"v")).offset == 0
     assert cluster.requests["InitProducerId"] == 4
+
+
+async def test_each_try_for_a_producer_id_asks_another_broker() -> None:
+    fault = Fault(api="InitProducerId", code=14, times=5)
+    async with faulty(brokers=3, faults=[fault]) as (cluster, producer):
+        assert (await producer.send(TOPIC, b"v")).offset == 0
+    asked = [request.broker for request in cluster.received if request.api == "InitProducerId"]
+    assert len(asked) == 6
+    assert all(broker != last for last, broker in pairwise(asked))
 
 
 @pytest.mark.parametrize("code", [31, 35, 53, 48, 4242])

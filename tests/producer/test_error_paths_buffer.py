@@ -157,6 +157,18 @@ async def test_no_more_than_max_in_flight_and_no_fewer(limit: int) -> None:
         assert await offsets(deliveries) == list(range(1, 21))
 
 
+async def test_records_that_linger_share_a_request() -> None:
+    async with faulty(linger=30.0) as (cluster, producer):
+        deliveries = []
+        for value in numbered(range(20)):
+            deliveries.append(await producer.enqueue(TOPIC, value))
+            await anyio.wait_all_tasks_blocked()
+        assert cluster.requests["Produce"] == 0
+        await producer.flush()
+        assert await offsets(deliveries) == list(range(20))
+        assert cluster.requests["Produce"] == 1
+
+
 async def test_a_thousand_sends_at_once_share_requests() -> None:
     async with faulty(partitions=4) as (cluster, producer):
         await producer.send(TOPIC, b"warm")

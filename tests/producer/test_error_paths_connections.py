@@ -363,6 +363,12 @@ async def test_a_broker_too_old_or_too_new_for_produce(offered: tuple[int, int],
 # -- fewer acknowledgements --------------------------------------------------------------------------------------------
 
 
+async def test_acks_of_all_unless_told_otherwise() -> None:
+    async with faulty() as (cluster, producer):
+        assert (await producer.send(TOPIC, b"v")).offset == 0
+    assert {request.body.acks for request in cluster.received if request.api == "Produce"} == {-1}
+
+
 async def test_acks_of_the_leader_alone() -> None:
     async with faulty(acks="leader") as (cluster, producer):
         cluster.fail("Produce", code=NotLeaderOrFollowerError)

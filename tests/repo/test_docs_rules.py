@@ -196,7 +196,7 @@ def test_figures_are_the_defaults() -> None:
     config = krafka.ProducerConfig(bootstrap_servers="localhost:9092")
     options = {field.name for field in fields(config)}
     seen = set()
-    for page in ("what-happens-to-a-record.md", "getting-started.md"):
+    for page in ("what-happens-to-a-record.md", "getting-started.md", "guide.md", "guide-delivery.md"):
         for name, figure, unit in FIGURE.findall((DOCS / page).read_text()):
             assert name in options
             assert float(figure) * UNITS[unit] == getattr(config, name), f"{page}: {name}"
@@ -205,7 +205,7 @@ def test_figures_are_the_defaults() -> None:
 
 
 def test_every_name_of_an_error_exists() -> None:
-    for page in ("what-happens-to-a-record.md", "errors.md"):
+    for page in ("what-happens-to-a-record.md", "errors.md", "guide.md", "guide-delivery.md"):
         names = re.findall(r"`(?:krafka\.)?(\w+Error)`", (DOCS / page).read_text())
         assert names
         assert [name for name in names if not hasattr(krafka, name)] == []
