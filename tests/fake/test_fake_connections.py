@@ -150,7 +150,7 @@ async def test_a_slow_reader_takes_its_time() -> None:
         started = anyio.current_time()
         await stream.send(FRAME)
         await receive_frame(stream)
-        assert anyio.current_time() - started >= 0.04
+        assert anyio.current_time() - started >= 0.04 - 0.002  # steps of uvloop's clock
         with pytest.raises(ValueError, match="at least 1 byte, got 0"):
             cluster.read_slowly(1, chunk_size=0)
 

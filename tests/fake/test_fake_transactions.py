@@ -273,7 +273,7 @@ async def test_a_transaction_that_takes_too_long_is_aborted() -> None:
         with anyio.fail_after(5):
             await cluster.until(lambda: bool(cluster.markers("t", 0)))
         # uvloop's clock has whole milliseconds.
-        assert anyio.current_time() - started >= 0.048
+        assert anyio.current_time() - started >= 0.046  # less by the steps of uvloop's clock
         assert cluster.transactions[NAME].state is TransactionState.COMPLETE_ABORT
         assert (await client.produce(us, b"later", sequence=1))[0] == INVALID_EPOCH
         assert (await client.end(us, commit=True))[0] == INVALID_STATE

@@ -173,7 +173,8 @@ async def test_a_topic_that_never_comes_is_a_timeout_caused_by_the_brokers_answe
         text = str(failure.value)
         said = re.search(r"topic 'orders' within ([0-9.]+) s \(max_block\) from a:9092, b:9092", text)
         assert said is not None
-        assert float(said[1]) >= 0.5
+        # The clock of uvloop goes in steps of a millisecond.
+        assert float(said[1]) >= 0.5 - 0.002
         assert "UNKNOWN_TOPIC_OR_PARTITION (3)" in text
         assert isinstance(failure.value.__cause__, UnknownTopicOrPartitionError)
         assert not failure.value.possibly_written
