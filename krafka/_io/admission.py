@@ -142,6 +142,9 @@ class Admission:
         except BaseException:
             memory.leave(ticket)
             raise
+        if not ticket.granted:
+            # What is free may be enough for this one, though it was too little to move the line at once.
+            memory.serve()
         if ticket.granted:
             granted_bytes, ticket.granted = ticket.granted, 0
             return granted_bytes

@@ -1,5 +1,5 @@
 cimport cython
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int64_t
 
 from krafka._speedups.batch cimport ProducerBatch
 from krafka._state.accumulator cimport RecordAccumulator

@@ -30,7 +30,6 @@ cdef class RecordAccumulator:
     cdef object _ties
     cdef int64_t _drained_records
 
-    @cython.locals(first=ProducerBatch)
     cpdef _opened(self, ProducerBatch batch)
 
     cpdef _note_deadline(self, ProducerBatch batch)

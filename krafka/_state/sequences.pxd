@@ -1,4 +1,3 @@
-cimport cython
 from libc.stdint cimport int16_t, int32_t, int64_t
 
 from krafka._speedups.batch cimport ProducerBatch

@@ -7,6 +7,7 @@ import pytest
 from faulty import ONE_RECORD_A_BATCH, TOPIC, enqueue, faulty, numbered, numbers, offsets
 
 from krafka import BufferFullError, ProducerClosedError, RecordTooLargeError
+from krafka._state import accumulator
 from krafka.errors import NotEnoughReplicasError
 
 pytestmark = pytest.mark.anyio
@@ -226,3 +227,23 @@ async def test_closing_does_not_wait_for_who_only_asks_about_a_topic() -> None:
             await producer.close()
             with pytest.raises(ProducerClosedError):
                 await producer.partitions_for("unknown")
+
+
+async def test_a_little_memory_is_given_at_the_end_of_max_block_at_the_latest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(accumulator, "PATIENCE", 3600.0)
+    async with faulty(max_block=1.0, buffer_memory=80_000) as (_, producer):
+        await producer.send(TOPIC, b"0:")
+        engine = producer._engine_or_none
+        assert engine is not None
+        memory = engine.accumulator.memory
+        lent = memory.join(80_000, lambda: None)
+        async with anyio.create_task_group() as task_group:
+            task_group.start_soon(producer.send, TOPIC, bytes(10))
+            await anyio.wait_all_tasks_blocked()
+            assert memory.waiting == 1
+            # Less than an eighth of the budget: the line stays as it is.
+            memory.release(5_000)
+            assert memory.waiting == 1
+        memory.release(lent.granted - 5_000)
