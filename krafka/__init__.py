@@ -9,6 +9,7 @@ from krafka._version import __version__
 from krafka.compression import Compression
 from krafka.config import Acks, ProducerConfig, TopicConfig
 from krafka.errors import *  # noqa: F403 - its __all__ is part of this one
+from krafka.groups import ConsumerGroupMetadata, OffsetAndMetadata
 from krafka.interceptors import ProducerInterceptor, RejectRecord
 from krafka.partitioners import (
     ConsistentRandomPartitioner,
@@ -29,10 +30,12 @@ __all__ = [
     "Acks",
     "Compression",
     "ConsistentRandomPartitioner",
+    "ConsumerGroupMetadata",
     "DefaultPartitioner",
     "Delivery",
     "Fnv1aPartitioner",
     "HashPartitioner",
+    "OffsetAndMetadata",
     "OptionDescription",
     "PartitionInfo",
     "Partitioner",
