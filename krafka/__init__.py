@@ -25,6 +25,7 @@ from krafka.partitioners import (
 from krafka.producer import Delivery, Producer, SendResult
 from krafka.records import PartitionInfo, ProducerRecord, TopicPartition
 from krafka.retry import RetryContext, RetryPolicy
+from krafka.transactions import TransactionalProducer, TransactionState
 
 __all__ = [
     "Acks",
@@ -53,6 +54,8 @@ __all__ = [
     "StickyPartitioner",
     "TopicConfig",
     "TopicPartition",
+    "TransactionState",
+    "TransactionalProducer",
     "UniformStickyPartitioner",
     "__version__",
 ]

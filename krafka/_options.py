@@ -209,6 +209,11 @@ def check_relations(values: dict[str, Any], given: Iterable[str]) -> None:
                 raise OPTIONS[high].error(f"must not be below {low} ({values[low]:g} seconds)", values[high])
             values[high] = values[low]
     values["idempotent"] = _resolved_idempotence(values)
+    if values["transactional_id"] is not None and not values["idempotent"]:
+        raise OPTIONS["transactional_id"].error(
+            'needs idempotence: leave idempotent, acks="all" and max_in_flight of at most 5 as they are by default',
+            values["transactional_id"],
+        )
 
 
 def _check_topics(values: dict[str, Any]) -> None:
@@ -317,6 +322,17 @@ _TABLE = (
         librdkafka=("max.in.flight",),
     ),
     Option("idempotent", None, flag, optional=True, kafka="enable.idempotence"),
+    Option("transactional_id", None, text, low=1, high=32767, optional=True, kafka="transactional.id"),
+    Option(
+        "transaction_timeout",
+        60.0,
+        seconds,
+        "seconds",
+        low=0.001,
+        # It travels as 32 bits of milliseconds.
+        high=INT32_MAX // 1000,
+        kafka="transaction.timeout.ms",
+    ),
     Option(
         "max_request_size",
         MIB,

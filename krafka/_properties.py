@@ -93,8 +93,6 @@ _NO_TWIN = {
     "log_level": "set the level of the logger krafka",
     "statistics.interval.ms": "krafka has no statistics callback",
     "queue.buffering.max.messages": "buffer_memory bounds what waits by bytes (buffer.memory)",
-    "transactional.id": "this configures a producer without transactions",
-    "transaction.timeout.ms": "this configures a producer without transactions",
     "group.id": "it belongs to consumers",
     "auto.offset.reset": "it belongs to consumers",
     "enable.auto.commit": "it belongs to consumers",

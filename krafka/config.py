@@ -46,6 +46,8 @@ class ProducerOptions(TypedDict, total=False):
     retry_backoff_max: float
     max_in_flight: int
     idempotent: bool | None
+    transactional_id: str | None
+    transaction_timeout: float
     max_request_size: int
     max_response_size: int
     tls: bool | ssl.SSLContext
@@ -123,6 +125,12 @@ class ProducerConfig:
     idempotent: bool
     """Whether brokers drop duplicates that retries make. Default True, unless `acks` is not "all"
     or `max_in_flight` exceeds 5 (KIP-679); True given together with those is an error."""
+    transactional_id: str | None
+    """The name under which a `TransactionalProducer` makes transactions; the same after each restart, and that of one
+    producer at a time, since a newer one shuts out the older. None, the default, is for a `Producer`."""
+    transaction_timeout: float
+    """Seconds after which the cluster aborts a transaction that is still open, counted from its first record. Brokers
+    take no more than their `transaction.max.timeout.ms`, 900 s by default. Default 60."""
     max_request_size: int
     """The largest request to send, and so the largest record, in bytes before compression. Default 1 MiB."""
     max_response_size: int

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from inspect import iscoroutine
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from krafka.errors import ConfigError
+from krafka.records import TopicPartition
 
 if TYPE_CHECKING:
     from typing import Self
@@ -156,3 +158,28 @@ def _check_number(name: str, value: object, lowest: int, highest: int) -> None:
 def _check_text(name: str, value: object) -> None:
     if not isinstance(value, str):
         raise ConfigError(f"{name} must be str, got {value!r} ({type(value).__name__})", option=name)
+
+
+def checked_offsets(
+    offsets: Mapping[TopicPartition, int | OffsetAndMetadata]
+    | Mapping[tuple[str, int], int | OffsetAndMetadata],
+) -> dict[TopicPartition, OffsetAndMetadata]:
+    """The offsets to commit by partition, each with what goes with it; `ConfigError` for what is none."""
+    checked: dict[TopicPartition, OffsetAndMetadata] = {}
+    if not isinstance(offsets, Mapping):
+        raise ConfigError(
+            f"offsets must be a mapping from (topic, partition) to an offset, got {type(offsets).__name__}",
+            option="offsets",
+        )
+    for place, offset in cast("Mapping[Any, int | OffsetAndMetadata]", offsets).items():
+        if not isinstance(place, tuple) or len(place) != len(TopicPartition._fields):
+            raise ConfigError(
+                f"offsets must name (topic, partition), as a TopicPartition does, got {place!r}",
+                option="offsets",
+            )
+        topic, partition = place
+        _check_text("topic", topic)
+        _check_number("partition", partition, 0, MAX_INT32)
+        position = offset if isinstance(offset, OffsetAndMetadata) else OffsetAndMetadata(offset)
+        checked[TopicPartition(topic, partition)] = position
+    return checked

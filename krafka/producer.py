@@ -83,6 +83,7 @@ class Producer(AsyncContextManagerMixin):
                 f"connector must have a method connect(host, port), got {type(connector).__name__}",
                 option="connector",
             )
+        self._check_config(self._config)
         self._connector = connector
         self._engine_or_none: Engine | None = None
         self._hooked: HookedVerbs | None = None
@@ -91,6 +92,14 @@ class Producer(AsyncContextManagerMixin):
         self._entered = False
         self._closing = False
         self._calls_since_yield = 0
+
+    def _check_config(self, config: ProducerConfig) -> None:
+        if config.transactional_id is not None:
+            raise ConfigError(
+                "transactional_id is for a TransactionalProducer, and this is a Producer; make one of those, or leave "
+                f"it out, got {config.transactional_id!r}",
+                option="transactional_id",
+            )
 
     @property
     def config(self) -> ProducerConfig:
@@ -122,6 +131,7 @@ class Producer(AsyncContextManagerMixin):
                 if self._background is not None:
                     self._background.shield = True
                 try:
+                    await self._prepare()
                     yield self
                     await self._barrier()
                 except GeneratorExit:
@@ -138,6 +148,9 @@ class Producer(AsyncContextManagerMixin):
             self._raise_crash(group, body_error)
         if body_error is not None:
             raise body_error
+
+    async def _prepare(self) -> None:
+        """Do what comes between the start of the background tasks and the block's body."""
 
     async def _run_background(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         try:
@@ -187,7 +200,7 @@ class Producer(AsyncContextManagerMixin):
             self._closing = True
             self._engine_or_none.refuse(_closed())
         await self._engine_or_none.admission.records.wait_until_empty()
-        await self._engine_or_none.flush()
+        await self._engine_or_none.wind_up()
         if self._hooked is not None:
             await self._hooked.hooks.acknowledgements.wait_until_told()
 
@@ -375,6 +388,7 @@ class Producer(AsyncContextManagerMixin):
         else:
             await bulk.take_records(topic_or_records)
         await bulk.result.wait()
+        engine.note_result(bulk.result)
         return bulk.result
 
     async def flush(self) -> None:

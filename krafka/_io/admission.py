@@ -29,7 +29,7 @@ class Waits:
 
     def __init__(self) -> None:
         # Ordered, so that what happens to them happens in the order they came.
-        self._scopes: dict[anyio.CancelScope, None] = {}
+        self._scopes: dict[anyio.CancelScope, KafkaError | None] = {}
         self._empty = anyio.Event()
         self._error: KafkaError | None = None
 
@@ -42,7 +42,12 @@ class Waits:
     def end(self, error: KafkaError) -> None:
         """End all with this error, those to come included."""
         self._error = error
+        self.interrupt(error)
+
+    def interrupt(self, error: KafkaError) -> None:
+        """End those that there are with this error."""
         for scope in self._scopes:
+            self._scopes[scope] = error
             scope.cancel()
 
     @contextmanager
@@ -50,17 +55,18 @@ class Waits:
         """A wait, from here to the end of the block."""
         if self._error is not None:
             raise for_raising(self._error)
+        error: KafkaError | None = None
         with anyio.CancelScope() as scope:
             self._scopes[scope] = None
             try:
                 yield
                 return
             finally:
-                del self._scopes[scope]
+                error = self._scopes.pop(scope)
                 if not self._scopes:
                     self._empty.set()
-        assert self._error is not None  # noqa: S101 - only end() cancels the scope
-        raise for_raising(self._error)
+        assert error is not None  # noqa: S101 - only interrupt() cancels the scope
+        raise for_raising(error)
 
 
 class Admission:

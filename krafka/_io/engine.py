@@ -24,8 +24,14 @@ from krafka._state.sequences import Sequences
 from krafka._state.topics import topic_handling
 from krafka._version import __version__
 from krafka._wire.api_versions import ApiVersionsRequest
+from krafka._wire.produce import ProduceRequest
 from krafka.config import Acks
-from krafka.errors import DeliveryTimeoutError, KafkaError, LeaderNotAvailableError
+from krafka.errors import (
+    ConcurrentTransactionsError,
+    DeliveryTimeoutError,
+    KafkaError,
+    LeaderNotAvailableError,
+)
 from krafka.retry import kafka_policy
 
 if TYPE_CHECKING:
@@ -33,13 +39,19 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
+    from krafka._io.transactor import Transactor
     from krafka._io.transport import Connector
     from krafka._speedups.batch import ProducerBatch
-    from krafka._speedups.delivery import Delivery
+    from krafka._speedups.delivery import Delivery, SendResult
     from krafka._state.partition import Partition
     from krafka.config import ProducerConfig
 
 logger = logging.getLogger(__name__)
+
+SOON = 0.002
+"""Seconds before a request is repeated that came while the transaction before was completed; doubled each time."""
+TRANSACTIONAL = 0x10
+"""The attribute of batches that belong to a transaction."""
 
 
 async def _raise(bug: Exception) -> NoReturn:
@@ -64,6 +76,7 @@ class Engine:
         self.splits = 0
         self.failure: KafkaError | None = None
         self._shut = False
+        self._refuses = False
         self._holds = False
         self._held: list[NodeSender] = []
         self._task_group = task_group
@@ -76,15 +89,19 @@ class Engine:
         workers = CompressionWorkers(
             task_group, lambda batch: batch.partition.codec.compress, self._compressed
         )
+        is_transactional = config.transactional_id is not None
+        self.batch_attributes = TRANSACTIONAL if is_transactional else 0
         self.accumulator = RecordAccumulator(
             config,
-            sequences=Sequences() if config.idempotent else None,
+            sequences=Sequences(transactional=is_transactional) if config.idempotent else None,
             handling=topic_handling(config, seed=lambda: self._random.getrandbits(64)),
             monotonic=self.clock,
             wake=self._wake,
             wake_at=self._alarm.set,
             wall_clock=wall_clock,
             compress_elsewhere=workers.start,
+            enlist=self._enlist if is_transactional else None,
+            failed=self._record_failed if is_transactional else None,
         )
         refuse_in_children(self.accumulator.appender)
         self.pool = self._make_pool(connector)
@@ -99,6 +116,11 @@ class Engine:
         self.admission = Admission(self)
         self._identity = IdentityKeeper(self)
         self._appended_before: dict[str, int] = {}
+        self.transactor: Transactor | None = None
+        if config.transactional_id is not None:
+            from krafka._io.transactor import Transactor  # noqa: PLC0415 - most producers need none
+
+            self.transactor = Transactor(self, config.transactional_id)
 
     def _make_pool(self, connector: Connector | None) -> BrokerPool:
         config = self.config
@@ -139,12 +161,23 @@ class Engine:
         """Start the background tasks; the first of them connect at once."""
         self._task_group.start_soon(self.metadata.run, name="krafka metadata")
         self._task_group.start_soon(self._alarm.run, name="krafka alarm")
-        if self.accumulator.sequences is not None:
+        if self.transactor is not None:
+            self._task_group.start_soon(self.transactor.run, name="krafka transactions")
+        elif self.accumulator.sequences is not None:
             self._task_group.start_soon(self._identity.run, name="krafka producer id")
 
-    def backoff(self, attempt: int) -> float:
-        """Seconds to wait before sending again after failure number `attempt`, counted from 0."""
-        return self.retry_policy.backoff(attempt, self._random.random())
+    def backoff(self, attempt: int, error: KafkaError | None = None) -> float:
+        """Seconds to wait before sending again after failure number `attempt`, counted from 0, with `error`."""
+        wait = self.retry_policy.backoff(attempt, self._random.random())
+        if isinstance(error, ConcurrentTransactionsError):
+            # The transaction before is being completed, which takes some milliseconds.
+            return min(wait, SOON * 2.0 ** min(attempt, 16))
+        return wait
+
+    def produce_version(self, connection: Connection) -> int:
+        """The version of Produce for a connection. Raises `UnsupportedVersionError` if there is none."""
+        version = connection.api_version(ProduceRequest)
+        return version if self.transactor is None else self.transactor.produce_version(version)
 
     # -- waking ---------------------------------------------------------------------------------------------------
 
@@ -265,9 +298,9 @@ class Engine:
 
     @property
     def needs_identity(self) -> bool:
-        """Whether an idempotent producer is without a producer id."""
+        """Whether an idempotent producer is without a producer id; one with transactions asks in its own time."""
         sequences = self.accumulator.sequences
-        return sequences is not None and not sequences.has_identity
+        return sequences is not None and self.transactor is None and not sequences.has_identity
 
     def request_identity(self) -> None:
         """Ask for a producer id, soon."""
@@ -290,8 +323,18 @@ class Engine:
             logger.error("the producer %r cannot go on: %s", self.config.client_id, error)
         self.shut(error)
 
+    def gate(self, refusal: KafkaError | None, *, aborts: bool) -> None:
+        """Take records, or refuse those to come with an error; `aborts`: those that wait to be admitted as well."""
+        if self._refuses:
+            return
+        if refusal is None:
+            self.accumulator.appender.admit()
+        else:
+            self.accumulator.appender.refuse_with(refusal, granted=aborts)
+
     def refuse(self, error: KafkaError) -> None:
-        """Take no new records; those that wait to be admitted still are."""
+        """Take no new records ever; those that wait to be admitted still are."""
+        self._refuses = True
         self.accumulator.appender.refuse_with(error)
         self.admission.questions.end(error)
 
@@ -301,6 +344,8 @@ class Engine:
         `refusal` is for those who come later, if there is something else to tell them.
         """
         self._shut = True
+        if self.transactor is not None:
+            self.transactor.end(error)
         self.refuse(error)
         # A wait that is over when it is cancelled ends as if it was not: its record would come after all others ended.
         self.accumulator.appender.refuse_with(refusal or error, granted=True)
@@ -321,6 +366,19 @@ class Engine:
                 # A bug with one batch must not cost the records of all others their outcomes.
                 logger.exception("%r could not be ended", batch)
 
+    def _enlist(self, partition: Partition) -> None:
+        if self.transactor is not None:
+            self.transactor.enlist(partition)
+
+    def _record_failed(self, batch: ProducerBatch, error: KafkaError) -> None:
+        if self.transactor is not None:
+            self.transactor.record_failed(batch, error)
+
+    def note_result(self, result: SendResult) -> None:
+        """A bulk call is done; records that were refused are missing in its transaction."""
+        if self.transactor is not None and result.failed:
+            self.transactor.fail(result.failed[0][1])
+
     async def flush(self) -> None:
         """Return when every record appended before this call has its outcome.
 
@@ -334,6 +392,12 @@ class Engine:
         if self.config.acks == Acks.NONE:
             for node_id in list(self._senders):
                 await self._fence(node_id)
+
+    async def wind_up(self) -> None:
+        """The producer closes: return when what was begun has come to its end."""
+        await self.flush()
+        if self.transactor is not None:
+            await self.transactor.wind_up()
 
     async def _fence(self, node_id: int) -> None:
         # A broker serves a connection's requests in order: an answer shows that it took those before. Without it,

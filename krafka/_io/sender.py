@@ -141,7 +141,7 @@ class NodeSender:
                 if connection is None or connection.throttled_until > now:
                     break
                 try:
-                    version = connection.api_version(ProduceRequest)
+                    version = self._engine.produce_version(connection)
                 except UnsupportedVersionError as error:
                     self._engine.fail_producer(error)
                     break
@@ -211,6 +211,7 @@ class ProduceExchange:
             version = min(version, LAST_VERSION_BY_NAME)
         config = self._engine.config
         request = ProduceRequest(
+            transactional_id=config.transactional_id,
             acks=int(config.acks),
             timeout_ms=int(config.request_timeout * 1000),
             topic_data=list(topics.values()),
@@ -221,7 +222,7 @@ class ProduceExchange:
         """The batch as it goes on the wire: a header stamped for this attempt, and the records as they are."""
         body = batch.body
         assert body is not None  # noqa: S101 - draining made it
-        return batch.header(batch.partition.codec.id), body
+        return batch.header(batch.partition.codec.id | self._engine.batch_attributes), body
 
     # -- the answer -----------------------------------------------------------------------------------------------
 
@@ -327,10 +328,13 @@ class ProduceExchange:
             log_start_offset=log_start_offset,
             names_records=bool(record_errors),
         )
+        transactor = self._engine.transactor
+        if transactor is not None and transactor.takes(batch, error, verdict):
+            return
         if verdict is Verdict.RETRY:
             # A leader elected since this attempt has not refused anything yet (KIP-951).
             moved = batch.partition.leader_epoch > batch.attempt_leader_epoch
-            wait = 0.0 if moved else self._engine.backoff(batch.attempts - 1)
+            wait = 0.0 if moved else self._engine.backoff(batch.attempts - 1, error)
             self._accumulator.reenqueue(batch, not_before=now + wait)
             self._engine.retries += 1
         elif verdict is Verdict.ACKNOWLEDGE:

@@ -17,6 +17,8 @@ cdef class RecordAccumulator:
     cdef readonly Sequences sequences
     cdef double _moment_left
     cdef object _compress_elsewhere
+    cdef object _enlist
+    cdef object _failed
     cdef object _wake
     cdef object _wake_at
     cdef readonly Appender appender

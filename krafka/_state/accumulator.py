@@ -13,9 +13,10 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from krafka._speedups.append import Appender
-from krafka._state.memory import BufferMemory
+from krafka._state.memory import PATIENCE, BufferMemory
 from krafka._state.outcomes import in_doubt
 from krafka._state.partition import NONE, Node
+from krafka._state.topics import batch_span
 from krafka.config import Acks
 from krafka.records import TopicPartition
 
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from krafka._state.topics import TopicHandling
     from krafka.config import ProducerConfig
     from krafka.errors import KafkaError
-
-PATIENCE = 0.005
-"""Seconds that those who wait for memory may be kept waiting for more of it than they need."""
 
 
 class RecordAccumulator:
@@ -48,7 +46,11 @@ class RecordAccumulator:
         wake_at: Callable[[float], object],
         wall_clock: Callable[[], int] | None = None,
         compress_elsewhere: Callable[[list[ProducerBatch]], object] | None = None,
+        enlist: Callable[[Partition], object] | None = None,
+        failed: Callable[[ProducerBatch, KafkaError], object] | None = None,
     ) -> None:
+        self._enlist = enlist
+        self._failed = failed
         self._linger = config.linger
         self._handling = handling
         self._awaits_answers = config.acks != Acks.NONE
@@ -92,6 +94,8 @@ class RecordAccumulator:
     def _opened(self, batch: ProducerBatch) -> None:
         self.incomplete[batch] = None
         self._note_deadline(batch)
+        if self._enlist is not None and not batch.partition.enrolled:
+            self._enlist(batch.partition)
         if self._linger == 0 or self.appender.contended:
             batch.expedited = True
             self._mark_ready(batch.partition)
@@ -235,8 +239,7 @@ class RecordAccumulator:
         return batch
 
     def _compressed(self, batch: ProducerBatch) -> memoryview | bytes:
-        records = memoryview(batch.records)
-        compress = batch.partition.codec.compress
+        compress, records = batch.partition.codec.compress, memoryview(batch.records)
         return records if compress is None else compress(records)
 
     def _take_body(self, batch: ProducerBatch, body: memoryview | bytes) -> None:
@@ -323,6 +326,7 @@ class RecordAccumulator:
             refused = False
             error = in_doubt(error)
             record_errors = {index: in_doubt(each) for index, each in (record_errors or {}).items()}
+        self._note_failure(batch, error)
         if self.sequences is not None and batch.base_sequence != NONE and batch in batch.partition.in_flight:
             if refused:
                 self.sequences.refused(batch.partition, batch)
@@ -345,11 +349,12 @@ class RecordAccumulator:
         self, batch: ProducerBatch, error: KafkaError, record_errors: dict[int, KafkaError]
     ) -> None:
         """Fail the records that a broker named (KIP-467); send the rest of their batch, which it did not append."""
+        self._note_failure(batch, error)
         rest = batch.without(record_errors)
-        if rest is None:
-            self.fail(batch, error, refused=True, record_errors=record_errors)
-        else:
+        if rest is not None:
             self._replace(batch, [rest])
+            return
+        self.fail(batch, error, refused=True, record_errors=record_errors)
 
     def _replace(self, batch: ProducerBatch, parts: list[ProducerBatch]) -> None:
         order = batch.drain_order
@@ -366,6 +371,10 @@ class RecordAccumulator:
         self.incomplete.pop(batch, None)
         self.incomplete.update(dict.fromkeys(parts))
 
+    def _note_failure(self, batch: ProducerBatch, error: KafkaError) -> None:
+        if self._failed is not None and not batch.done:
+            self._failed(batch, error)
+
     def _forget(self, batch: ProducerBatch) -> None:
         self.incomplete.pop(batch, None)
         self.memory.release(batch.charge)
@@ -378,6 +387,7 @@ class RecordAccumulator:
         """
         partition = batch.partition
         if batch.on_wire:
+            self._note_failure(batch, error)
             batch.fail(error)
             self.incomplete.pop(batch, None)
             return
@@ -428,9 +438,8 @@ class RecordAccumulator:
         for topic in cluster.topics.values():
             if topic.partitions:
                 self._update_topic(topic, cluster)
-        for name in [
-            name for name in self.appender.topics if name not in cluster.topics and self.is_idle(name)
-        ]:
+        gone = [name for name in self.appender.topics if name not in cluster.topics]
+        for name in filter(self.is_idle, gone):
             self._retire(self.appender.topics.pop(name).partitions)
 
     def _retire(self, partitions: list[Partition]) -> None:
@@ -489,11 +498,3 @@ class RecordAccumulator:
         """Whether nothing of a topic is buffered or under way."""
         buffer = self.appender.topics.get(topic)
         return buffer is None or all(partition.is_idle for partition in buffer.partitions)
-
-
-def batch_span(config: ProducerConfig) -> float:
-    """Seconds from a batch's first record to its last: all share one deadline, which is the first one's.
-
-    A batch that lingers, or whose broker takes it, is closed long before.
-    """
-    return config.linger + max(config.delivery_timeout / 100, 0.01)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 WORTH_WAKING_FOR = 1024 * 1024
 """Bytes that let the line move at once; an eighth of `buffer_memory` does too, if that is less."""
+PATIENCE = 0.005
+"""Seconds that those who wait for memory may be kept waiting for more of it than they need."""
 
 
 class Ticket:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from krafka._speedups.batch import for_raising
 from krafka._speedups.record_batch import HEADER_SIZE
+from krafka._state.partition import NONE
 from krafka._state.rules import Batch, Number, rule_for
 from krafka.errors import (
     FencedLeaderEpochError,
@@ -130,8 +131,8 @@ def judge(
             return Verdict.FAIL
         if is_late:
             return Verdict.EXPIRE
-        if sequences is not None and renumbers:
-            _note_missing(sequences, rule, batch, log_start_offset)
+        if sequences is not None and renumbers and _ends_with_gap(sequences, rule, batch, log_start_offset):
+            return Verdict.FAIL
         return Verdict.RETRY
     # With an earlier attempt in the log, a broker would not know these records again in other batches.
     if batch.possibly_written or batch.record_count == 1:
@@ -143,11 +144,14 @@ def judge(
     return Verdict.FAIL
 
 
-def _note_missing(sequences: Sequences, rule: Rule, batch: ProducerBatch, log_start_offset: int) -> None:
+def _ends_with_gap(sequences: Sequences, rule: Rule, batch: ProducerBatch, log_start_offset: int) -> bool:
+    """Note what a broker misses before a batch; True if the batch cannot get a number that fits."""
     if rule.number is Number.FORGOTTEN:
         sequences.forgotten(batch.partition, batch, log_start_offset)
     else:
         sequences.out_of_order(batch.partition, batch)
+    # That would need a new epoch, which ends the transaction.
+    return sequences.transactional and batch.partition.gap != NONE
 
 
 def in_doubt(error: KafkaError) -> KafkaError:

@@ -25,5 +25,6 @@ cdef class Partition(PartitionBuffer):
     cdef public int64_t producer_id
     cdef public bint queued
     cdef public bytes topic_id
+    cdef public bint enrolled
     cdef public bint unresolved
     cdef public int32_t wire_node_id

@@ -45,7 +45,7 @@ class Partition(PartitionBuffer):
     be sent again. `unresolved` says that a batch ended with its fate unknown. `gap` is -1, or the drain order from
     which on no batch can be taken, because a sequence number there is missing in the log for good. `overtaken` are the
     drain orders of batches that were acknowledged before one that was first sent before them. `last_error` is what
-    befell a batch last; None once one was acknowledged since.
+    befell a batch last; None once one was acknowledged since. `enrolled`: the open transaction may have records in it.
     """
 
     def __init__(self, topic: str, partition: int) -> None:
@@ -66,6 +66,7 @@ class Partition(PartitionBuffer):
         self.unresolved = False
         self.gap = NONE
         self.overtaken: list[int] = []
+        self.enrolled = False
 
     @property
     def is_idle(self) -> bool:

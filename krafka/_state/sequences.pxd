@@ -9,6 +9,7 @@ cdef int64_t NONE
 cdef class Sequences:
     cdef readonly int64_t producer_id
     cdef readonly int16_t producer_epoch
+    cdef readonly bint transactional
 
     cpdef bint may_send(self, Partition partition, ProducerBatch batch) except -1
     cpdef stamp(self, Partition partition, ProducerBatch batch)

@@ -28,10 +28,12 @@ SEQUENCES = 2**31
 class Sequences:
     """The producer's identity and the numbering of its partitions.
 
-    No number under which a record may be in a log is ever given to another.
+    No number under which a record may be in a log is ever given to another. `transactional`: only the coordinator of
+    its transactional id raises its epoch, and a partition gets nothing before it is enrolled in the transaction.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, transactional: bool = False) -> None:
+        self.transactional = transactional
         self.producer_id = NONE
         self.producer_epoch = NONE
 
@@ -58,6 +60,8 @@ class Sequences:
 
     def may_send(self, partition: Partition, batch: ProducerBatch) -> bool:
         """Whether the next batch of a partition may go out now, as far as numbers are concerned."""
+        if self.transactional and not partition.enrolled:
+            return False
         if batch.base_sequence != NONE:
             return partition.in_flight[0] is batch and not is_behind_gap(partition, batch)
         if not self.has_identity or partition.unresolved or partition.gap != NONE:
@@ -161,6 +165,8 @@ class Sequences:
 
     def _raise_epoch(self) -> bool:
         # KIP-360 lets a producer without a transactional id raise its own epoch; no broker has to be asked.
+        if self.transactional:
+            return False
         if self.producer_epoch >= LAST_EPOCH - 1:
             self.producer_id = self.producer_epoch = NONE
             return False

@@ -76,3 +76,11 @@ def batch_codec(compression: Compression, level: int | None) -> BatchCodec:
     if compression is Compression.NONE:
         return BatchCodec()
     return BatchCodec(compression.id, compressor(compression, level), bytes_in_a_moment(compression, level))
+
+
+def batch_span(config: ProducerConfig) -> float:
+    """Seconds from a batch's first record to its last: all share one deadline, which is the first one's.
+
+    A batch that lingers, or whose broker takes it, is closed long before.
+    """
+    return config.linger + max(config.delivery_timeout / 100, 0.01)

@@ -89,3 +89,26 @@ class ProducerCrashedError(KafkaError):
     """A background task of the producer failed by a bug; `__cause__` is the failure to report."""
 
     is_fatal = True
+
+
+class InvalidTransactionStateError(ProducerStateError):
+    """The call does not fit the transaction's state; the text names both. Nothing was changed."""
+
+
+class TransactionAbortedError(KafkaError):
+    """The record's transaction was aborted before the record had its outcome; readers of committed records miss it."""
+
+
+class TransactionTimeoutError(KafkaTimeoutError):
+    """The transaction coordinator did not answer for `max_block`; the same call may be made again."""
+
+
+class CommitOutcomeUnknownError(KafkaTimeoutError):
+    """A commit was asked for and not answered, so that it may have happened; only the same commit may be asked again.
+
+    Until `commit_transaction()` has returned, an abort is refused: it could undo nothing of a commit that happened, and
+    would make the caller believe that it had. A producer that is made anew with the same `transactional_id` settles the
+    transaction one way or the other; which of them, only reading the topics tells.
+    """
+
+    possibly_written = True

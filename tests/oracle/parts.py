@@ -135,7 +135,9 @@ class SimulatedEngine(Engine):
         self.splits = 0
         self.retry_policy = RetryPolicy(max_retries=config.retries)
         self.failure = None
-        self._shut = False
+        self._shut = self._refuses = False
+        self.transactor = None
+        self.batch_attributes = 0
         self.metadata: Any = Metadata()
         self.pool: Any = Idle()
         self.admission: Any = Idle()
@@ -152,7 +154,7 @@ class SimulatedEngine(Engine):
         )
         self.metadata.publish = self.accumulator.update
 
-    def backoff(self, attempt: int) -> float:
+    def backoff(self, attempt: int, error: KafkaError | None = None) -> float:
         return float(min(self.config.retry_backoff * 2**attempt, self.config.retry_backoff_max))
 
     def _wake(self, node_id: int) -> None:

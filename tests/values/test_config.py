@@ -44,6 +44,8 @@ DEFAULTS: dict[str, Any] = {
     "retry_backoff_max": 1.0,
     "max_in_flight": 5,
     "idempotent": True,
+    "transactional_id": None,
+    "transaction_timeout": 60.0,
     "max_request_size": 1048576,
     "max_response_size": 104857600,
     "tls": False,

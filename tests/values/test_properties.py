@@ -104,7 +104,7 @@ def test_every_name_of_the_table_is_taken() -> None:
         name for option in OPTIONS.values() for name in (option.kafka, *option.librdkafka) if name is not None
     ]
     assert len(names) == len(set(names))
-    takes_any_text = {"client.id", "client.rack"}
+    takes_any_text = {"client.id", "client.rack", "transactional.id"}
     for name in set(names) - takes_any_text:
         assert "unknown" not in refusal({name: "no value is like this"}), name
 

@@ -1,0 +1,485 @@
+"""The transactions of one producer: what its verbs do at the coordinator, and what its records do to them."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import anyio
+
+from krafka._io.coordinator import Coordinators, RefusedError
+from krafka._io.transaction_requests import TransactionRequests
+from krafka._state.coordinator_rules import Ask, Effect
+from krafka._state.outcomes import Verdict
+from krafka._state.partition import NONE
+from krafka._state.transaction_table import TransactionState, TransactionTable
+from krafka.errors import (
+    CommitOutcomeUnknownError,
+    InvalidProducerEpochError,
+    InvalidTxnStateError,
+    KafkaError,
+    ProducerFencedError,
+    TransactionAbortableError,
+    TransactionAbortedError,
+    TransactionTimeoutError,
+    UnsupportedVersionError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+
+    from krafka._io.engine import Engine
+    from krafka._speedups.batch import ProducerBatch
+    from krafka._state.partition import Partition
+    from krafka.groups import ConsumerGroupMetadata, OffsetAndMetadata
+    from krafka.records import TopicPartition
+
+logger = logging.getLogger(__name__)
+
+LAST_PRODUCE_1 = 11
+"""The last version of Produce whose partitions were added to their transaction before (KIP-890)."""
+
+
+class Transactor:
+    """Begins and ends transactions, tells the coordinator what takes part in them, and gates the producer's records.
+
+    Requests to the coordinator go one at a time. After one whose fate is unknown, or records whose fate is, the next
+    transaction begins under a new epoch only: whatever is still on its way could reach that otherwise.
+    """
+
+    def __init__(self, engine: Engine, transactional_id: str) -> None:
+        self.table = TransactionTable()
+        self._engine = engine
+        self._accumulator = engine.accumulator
+        self._coordinators = Coordinators(engine, transactional_id)
+        self._requests = TransactionRequests(engine, transactional_id)
+        self._one_at_a_time = anyio.Lock()
+        self._partitions: dict[Partition, None] = {}
+        self._wanted: list[Partition] = []
+        self._changed = anyio.Event()
+        self._adding: anyio.CancelScope | None = None
+        # Whether the coordinator knows of the open transaction, and whether it may at least.
+        self._started = False
+        self._maybe_started = False
+        self._needs_epoch = False
+        self._end_asked = False
+        self._ended_early = False
+        self._questioned: list[tuple[ProducerBatch, KafkaError]] = []
+        self._explained = anyio.Event()
+        self._refuse()
+
+    @property
+    def version(self) -> int:
+        """The transactions that are made: 2 where the cluster has `transaction.version` 2 (KIP-890), else 1."""
+        return self._requests.version
+
+    # -- what the records do --------------------------------------------------------------------------------------
+
+    def enlist(self, partition: Partition) -> None:
+        """A partition has its first record in this transaction."""
+        if partition in self._partitions:
+            return
+        self._partitions[partition] = None
+        if self.version > 1:
+            # The partition's leader tells the coordinator.
+            self._started = True
+            partition.enrolled = True
+        else:
+            self._wanted.append(partition)
+            self._changed.set()
+
+    def record_failed(self, batch: ProducerBatch, error: KafkaError) -> None:
+        """A batch failed, and with it the transaction."""
+        if batch.on_wire or batch.possibly_written:
+            self._coordinators.in_doubt = True
+        if batch.base_sequence != NONE:
+            self._needs_epoch = True
+        self.fail(error)
+
+    def fail(self, error: KafkaError) -> None:
+        """The open transaction, if there is one, can only be aborted."""
+        if self.table.fail(error):
+            logger.warning("the transaction can only be aborted: %s", error)
+            self._refuse()
+            self._changed.set()
+
+    @property
+    def gives_up(self) -> bool:
+        """Whether nothing of this transaction is to be sent again."""
+        return self.table.state in {TransactionState.ABORTING, TransactionState.FATAL_ERROR}
+
+    def aborted(self, batch: ProducerBatch) -> TransactionAbortedError:
+        """The error of a batch whose transaction was aborted before it had an outcome."""
+        error = TransactionAbortedError(
+            f"a batch of {batch.record_count} records for {batch.partition} was given up: its transaction was aborted"
+            + (f"; the reason: {self.table.error}" if self.table.error is not None else "")
+        )
+        error.__cause__ = self.table.error or batch.last_error
+        return error
+
+    def takes(self, batch: ProducerBatch, error: KafkaError, verdict: Verdict) -> bool:
+        """Look at a batch that met an error; True if what becomes of it is decided here, and not by the verdict."""
+        if error.possibly_written:
+            self._coordinators.in_doubt = True
+        if verdict is Verdict.RETRY and self.gives_up:
+            self._accumulator.fail(batch, self.aborted(batch), refused=True)
+            return True
+        if verdict is Verdict.FAIL and isinstance(error, InvalidProducerEpochError) and not self.gives_up:
+            # The coordinator knows whether another producer took over, or the transaction was open for too long.
+            self._questioned.append((batch, error))
+            self.fail(error)
+            self._changed.set()
+            return True
+        return False
+
+    def produce_version(self, newest: int) -> int:
+        """The version of Produce for this transaction, at most `newest`, the highest of a connection."""
+        if self.version == 1:
+            return min(newest, LAST_PRODUCE_1)
+        if newest <= LAST_PRODUCE_1:
+            raise UnsupportedVersionError(
+                f"the cluster has transaction.version 2, which needs Produce {LAST_PRODUCE_1 + 1}, and one of its "
+                f"brokers speaks {newest} at most; upgrade it"
+            )
+        return newest
+
+    # -- the background -------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Do what records ask for, since they cannot wait: add partitions, drop what need not be sent any more."""
+        while True:
+            await self._changed.wait()
+            self._changed = anyio.Event()
+            if self.table.state is TransactionState.ABORTABLE_ERROR:
+                self._drop(only_unsent=True)
+            if self._questioned:
+                await self._ask_why()
+            while self._wanted and self._is_going_on:
+                with anyio.CancelScope() as self._adding:
+                    await self._add_partitions()
+                self._adding = None
+
+    @property
+    def _is_going_on(self) -> bool:
+        return self.table.state in {TransactionState.IN_TRANSACTION, TransactionState.COMMITTING}
+
+    async def _add_partitions(self) -> None:
+        async with self._one_at_a_time:
+            wanted, self._wanted = self._wanted, []
+            if not self._is_going_on:
+                return
+            try:
+                await self._coordinators.ask(
+                    Ask.ADD_PARTITIONS,
+                    lambda connection: self._requests.add_partitions(connection, wanted),
+                    self._requests.partition_codes,
+                )
+            except RefusedError as refused:
+                self._take_refusal(refused)
+                return
+            finally:
+                self._maybe_started = self._maybe_started or self._coordinators.in_doubt
+            self._started = True
+            for partition in wanted:
+                partition.enrolled = True
+                self._accumulator.settle(partition)
+
+    async def _ask_why(self) -> None:
+        """Ask for the transaction's abort, which fences out nobody: the answer tells who made the epoch old."""
+        reason: KafkaError | None = None
+        if self.table.state is TransactionState.ABORTABLE_ERROR:
+            with anyio.move_on_after(self._engine.config.max_block):
+                async with self._one_at_a_time:
+                    try:
+                        await self._ask_end(commit=False)
+                        self._ended_early = True
+                    except RefusedError as refused:
+                        reason = refused.error
+        questioned, self._questioned = self._questioned, []
+        for batch, error in questioned:
+            if not batch.done:
+                why = f"{batch.partition}: {reason}"
+                own = type(reason)(why) if isinstance(reason, ProducerFencedError) else error
+                self._accumulator.fail(batch, own, refused=True)
+        if reason is not None:
+            self._engine.fail_producer(reason)
+        self._explained.set()
+
+    def _drop(self, *, only_unsent: bool) -> None:
+        """End batches that are not on the wire: those that were never sent, or all."""
+        for batch in list(self._accumulator.incomplete):
+            if not batch.on_wire and not batch.done and not (only_unsent and batch.base_sequence != NONE):
+                self._accumulator.withdraw(batch, self.aborted(batch))
+
+    # -- verbs ----------------------------------------------------------------------------------------------------
+
+    async def init(self) -> None:
+        """Get the producer id and epoch of the transactional id, and fence out whoever had them before."""
+        with self._running("init_transactions"):
+            self.table.swap(TransactionState.UNINITIALIZED, TransactionState.INITIALIZING)
+            try:
+                with anyio.move_on_after(self._engine.config.max_block):
+                    async with self._one_at_a_time:
+                        await self._take_identity(Ask.INIT, expected=(NONE, NONE))
+                    self.table.swap(TransactionState.INITIALIZING, TransactionState.READY)
+                    return
+            except RefusedError as refused:
+                self._take_refusal(refused)
+                raise refused.error from refused.error.__cause__
+            finally:
+                self.table.swap(TransactionState.INITIALIZING, TransactionState.UNINITIALIZED)
+            raise self._timed_out("init_transactions")
+
+    async def begin(self) -> None:
+        """Open a transaction, under a new epoch if need be; the coordinator hears of it with the first record."""
+        with self._running("begin_transaction"):
+            with anyio.move_on_after(self._engine.config.max_block):
+                if self._needs_epoch or self._coordinators.in_doubt:
+                    await self._renew_epoch()
+                self.table.swap(TransactionState.READY, TransactionState.IN_TRANSACTION)
+                return
+            raise self._timed_out("begin_transaction")
+
+    async def commit(self) -> None:
+        """Wait for every record of the transaction and commit it; see `TransactionalProducer.commit_transaction`."""
+        with self._running("commit_transaction"):
+            self.table.swap(TransactionState.IN_TRANSACTION, TransactionState.COMMITTING)
+            self._refuse()
+            try:
+                await self._engine.admission.records.wait_until_empty()
+                await self._engine.flush()
+                if self.table.state is not TransactionState.COMMITTING:
+                    self._raise_reason("commit_transaction")
+                await self._end_in_time(commit=True)
+            finally:
+                if not self._end_asked:
+                    # The coordinator knows nothing of a commit, so it is not one.
+                    self.table.swap(TransactionState.COMMITTING, TransactionState.IN_TRANSACTION)
+
+    async def abort(self) -> None:
+        """Drop what was not sent, wait for the answers to what was, and abort the transaction."""
+        with self._running("abort_transaction"):
+            if not self.table.swap(TransactionState.IN_TRANSACTION, TransactionState.ABORTING):
+                self.table.swap(TransactionState.ABORTABLE_ERROR, TransactionState.ABORTING)
+            self._refuse()
+            if self._adding is not None:
+                self._adding.cancel()
+            while self._questioned:
+                self._explained = anyio.Event()
+                await self._explained.wait()
+            if self.table.state is not TransactionState.ABORTING:
+                self._raise_reason("abort_transaction")
+            reason = TransactionAbortedError("the transaction was aborted before the record was accepted")
+            records = self._engine.admission.records
+            while True:
+                records.interrupt(reason)
+                self._drop(only_unsent=False)
+                if not self._accumulator.incomplete:
+                    break
+                await self._engine.flush()
+            await records.wait_until_empty()
+            self._wanted.clear()
+            await self._end_in_time(commit=False)
+
+    async def send_offsets(
+        self, offsets: Mapping[TopicPartition, OffsetAndMetadata], group: ConsumerGroupMetadata
+    ) -> None:
+        """Have a group's offsets committed with the transaction."""
+        self.table.check("send_offsets_to_transaction")
+        is_sent = False
+        try:
+            with anyio.move_on_after(self._engine.config.max_block):
+                async with self._one_at_a_time:
+                    self.table.check("send_offsets_to_transaction")
+                    self._maybe_started = is_sent = True
+                    await self._send_offsets(offsets, group)
+                    self._started = True
+                return
+        except RefusedError as refused:
+            self._take_refusal(refused)
+            error = refused.error
+            error.requires_abort = refused.effect is Effect.ABORT
+            raise error from error.__cause__
+        except anyio.get_cancelled_exc_class():
+            if is_sent:
+                self.fail(
+                    TransactionAbortableError(
+                        "send_offsets_to_transaction() was cancelled before it was done"
+                    )
+                )
+            raise
+        timeout = self._timed_out("send_offsets_to_transaction")
+        if is_sent:
+            self.fail(timeout)
+        raise timeout
+
+    async def _send_offsets(
+        self, offsets: Mapping[TopicPartition, OffsetAndMetadata], group: ConsumerGroupMetadata
+    ) -> None:
+        if self.version == 1:
+            await self._coordinators.ask(
+                Ask.ADD_OFFSETS,
+                lambda connection: self._requests.add_offsets(connection, group.group_id),
+                lambda response: [(response.error_code, f"the group {group.group_id!r}")],
+            )
+        await self._coordinators.ask(
+            Ask.COMMIT_OFFSETS,
+            lambda connection: self._requests.commit_offsets(connection, offsets, group),
+            lambda response: self._requests.offset_codes(response, group.group_id),
+            group=group.group_id,
+        )
+
+    async def wind_up(self) -> None:
+        """The producer closes: end what is open, if that can be done."""
+        if self.table.running is None and self.table.state in {
+            TransactionState.IN_TRANSACTION,
+            TransactionState.ABORTABLE_ERROR,
+            TransactionState.ABORTING,
+        }:
+            try:
+                await self.abort()
+            except KafkaError as error:
+                logger.warning("the open transaction was not aborted at the close: %s", error)
+
+    def end(self, error: KafkaError) -> None:
+        """Nothing is possible any more."""
+        self.table.end(error)
+
+    # -- ending ---------------------------------------------------------------------------------------------------
+
+    async def _end_in_time(self, *, commit: bool) -> None:
+        """End the transaction within `max_block`; a short while longer than that if who waits is cancelled."""
+        config = self._engine.config
+        is_done = False
+        with anyio.move_on_after(config.max_block):
+            # A cancellation now would make a riddle of what is answered in a moment, as a rule.
+            with anyio.move_on_after(min(config.close_timeout, config.max_block), shield=commit):
+                await self._end(commit=commit)
+                is_done = True
+            if not is_done:
+                await self._end(commit=commit)
+                is_done = True
+        if is_done:
+            return
+        if commit and self._end_asked:
+            raise self._outcome_unknown()
+        raise self._timed_out("commit_transaction" if commit else "abort_transaction")
+
+    async def _end(self, *, commit: bool) -> None:
+        async with self._one_at_a_time:
+            try:
+                if (self._started or self._maybe_started or self._end_asked) and not self._ended_early:
+                    await self._ask_end(commit=commit)
+            except RefusedError as refused:
+                self._raise_refusal(refused, commit=commit)
+            self._clear()
+            for state in (TransactionState.COMMITTING, TransactionState.ABORTING):
+                self.table.swap(state, TransactionState.READY)
+
+    async def _ask_end(self, *, commit: bool) -> None:
+        was_in_doubt = self._coordinators.in_doubt
+        self._coordinators.in_doubt = False
+        try:
+            response, connection = await self._coordinators.ask(
+                Ask.COMMIT if commit else Ask.ABORT,
+                lambda connection: self._requests.end(connection, commit=commit),
+                lambda response: [(response.error_code, f"EndTxn to {'commit' if commit else 'abort'}")],
+            )
+        except RefusedError as refused:
+            if commit or self._started or not isinstance(refused.error, InvalidTxnStateError):
+                raise
+            # What would have begun the transaction never came, so that there is nothing to abort.
+            return
+        finally:
+            self._end_asked = self._end_asked or self._coordinators.in_doubt
+            self._coordinators.in_doubt = self._coordinators.in_doubt or was_in_doubt
+        self._end_asked = True
+        if response.producer_id >= 0:
+            # Whatever was in doubt was so under the epoch before.
+            self._coordinators.in_doubt = self._needs_epoch = False
+            self._engine.take_identity(response.producer_id, response.producer_epoch)
+            self._requests.learn_version(connection)
+        elif self._requests.learn_version(connection):
+            self._needs_epoch = True
+
+    async def _renew_epoch(self) -> None:
+        sequences = self._accumulator.sequences
+        assert sequences is not None  # noqa: S101 - every transactional producer has them
+        async with self._one_at_a_time:
+            try:
+                await self._take_identity(Ask.NEW_EPOCH, (sequences.producer_id, sequences.producer_epoch))
+            except RefusedError as refused:
+                self._raise_refusal(refused, commit=False)
+
+    async def _take_identity(self, ask: Ask, expected: tuple[int, int]) -> None:
+        response, connection = await self._coordinators.ask(
+            ask,
+            lambda connection: self._requests.init(connection, expected),
+            lambda response: [(response.error_code, "InitProducerId")],
+        )
+        self._coordinators.in_doubt = self._needs_epoch = False
+        self._requests.learn_version(connection)
+        self._engine.take_identity(response.producer_id, response.producer_epoch)
+
+    def _clear(self) -> None:
+        for partition in self._partitions:
+            partition.enrolled = False
+        self._partitions.clear()
+        self._wanted.clear()
+        self._started = self._maybe_started = self._end_asked = self._ended_early = False
+
+    # -- errors ---------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _running(self, call: str) -> Generator[None]:
+        self.table.check(call)
+        self.table.running = call
+        try:
+            yield
+        finally:
+            self.table.running = None
+            self._refuse()
+
+    def _refuse(self) -> None:
+        """Take records while, and only while, a transaction is open."""
+        self._engine.gate(self.table.refusal("send"), aborts=self.gives_up)
+
+    def _take_refusal(self, refused: RefusedError) -> None:
+        if refused.effect is Effect.ABORT:
+            refused.error.requires_abort = True
+            self.fail(refused.error)
+        elif refused.effect is Effect.FATAL:
+            self._engine.fail_producer(refused.error)
+
+    def _raise_refusal(self, refused: RefusedError, *, commit: bool) -> None:
+        error = refused.error
+        if commit and self._end_asked and refused.effect is Effect.FATAL:
+            # An earlier request may have been done, so that this refusal does not say what became of the commit.
+            error.possibly_written = True
+        self._take_refusal(refused)
+        raise error from error.__cause__
+
+    def _raise_reason(self, call: str) -> None:
+        self.table.running = None
+        self.table.check(call)
+
+    def _timed_out(self, call: str) -> TransactionTimeoutError:
+        cause = self._coordinators.last_error or self._engine.pool.last_error
+        error = TransactionTimeoutError(
+            f"{call}() was not done within {self._engine.config.max_block:g} s (max_block); it may be called again"
+            + (f"; last reason: {cause}" if cause is not None else "")
+        )
+        error.__cause__ = cause
+        return error
+
+    def _outcome_unknown(self) -> CommitOutcomeUnknownError:
+        cause = self._coordinators.last_error or self._engine.pool.last_error
+        error = CommitOutcomeUnknownError(
+            "the transaction coordinator was asked to commit and did not answer within "
+            f"{self._engine.config.max_block:g} s (max_block): the transaction may be committed, now or later; call "
+            "commit_transaction() again until it returns"
+            + (f"; last reason: {cause}" if cause is not None else "")
+        )
+        error.__cause__ = cause
+        return error
