@@ -9,29 +9,30 @@ from typing import TYPE_CHECKING
 import anyio
 
 from krafka._io.coordinator import Coordinators, RefusedError
+from krafka._io.transaction_errors import given_up, outcome_unknown, timed_out
 from krafka._io.transaction_requests import TransactionRequests
 from krafka._state.coordinator_rules import Ask, Effect
 from krafka._state.outcomes import Verdict
 from krafka._state.partition import NONE
 from krafka._state.transaction_table import TransactionState, TransactionTable
 from krafka.errors import (
-    CommitOutcomeUnknownError,
     InvalidProducerEpochError,
     InvalidTxnStateError,
     KafkaError,
     ProducerFencedError,
     TransactionAbortableError,
     TransactionAbortedError,
-    TransactionTimeoutError,
     UnsupportedVersionError,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
+    from krafka._io.connection import Connection
     from krafka._io.engine import Engine
     from krafka._speedups.batch import ProducerBatch
     from krafka._state.partition import Partition
+    from krafka._wire.end_txn import EndTxnResponse
     from krafka.groups import ConsumerGroupMetadata, OffsetAndMetadata
     from krafka.records import TopicPartition
 
@@ -64,9 +65,11 @@ class Transactor:
         self._maybe_started = False
         self._needs_epoch = False
         self._end_asked = False
-        self._ended_early = False
+        # What the coordinator answered to an end that was asked for before the transaction's records had theirs.
+        self._early_end: tuple[EndTxnResponse, Connection] | None = None
         self._questioned: list[tuple[ProducerBatch, KafkaError]] = []
         self._explained = anyio.Event()
+        self._returned = anyio.Event()
         self._refuse()
 
     @property
@@ -111,12 +114,7 @@ class Transactor:
 
     def aborted(self, batch: ProducerBatch) -> TransactionAbortedError:
         """The error of a batch whose transaction was aborted before it had an outcome."""
-        error = TransactionAbortedError(
-            f"a batch of {batch.record_count} records for {batch.partition} was given up: its transaction was aborted"
-            + (f"; the reason: {self.table.error}" if self.table.error is not None else "")
-        )
-        error.__cause__ = self.table.error or batch.last_error
-        return error
+        return given_up(batch, self.table.error)
 
     def takes(self, batch: ProducerBatch, error: KafkaError, verdict: Verdict) -> bool:
         """Look at a batch that met an error; True if what becomes of it is decided here, and not by the verdict."""
@@ -125,7 +123,7 @@ class Transactor:
         if verdict is Verdict.RETRY and self.gives_up:
             self._accumulator.fail(batch, self.aborted(batch), refused=True)
             return True
-        if verdict is Verdict.FAIL and isinstance(error, InvalidProducerEpochError) and not self.gives_up:
+        if isinstance(error, InvalidProducerEpochError) and not batch.done and not self.gives_up:
             # The coordinator knows whether another producer took over, or the transaction was open for too long.
             self._questioned.append((batch, error))
             self.fail(error)
@@ -192,8 +190,7 @@ class Transactor:
             with anyio.move_on_after(self._engine.config.max_block):
                 async with self._one_at_a_time:
                     try:
-                        await self._ask_end(commit=False)
-                        self._ended_early = True
+                        self._early_end = await self._ask_end(commit=False)
                     except RefusedError as refused:
                         reason = refused.error
         questioned, self._questioned = self._questioned, []
@@ -203,6 +200,7 @@ class Transactor:
                 own = type(reason)(why) if isinstance(reason, ProducerFencedError) else error
                 self._accumulator.fail(batch, own, refused=True)
         if reason is not None:
+            reason.is_fatal = True
             self._engine.fail_producer(reason)
         self._explained.set()
 
@@ -229,7 +227,7 @@ class Transactor:
                 raise refused.error from refused.error.__cause__
             finally:
                 self.table.swap(TransactionState.INITIALIZING, TransactionState.UNINITIALIZED)
-            raise self._timed_out("init_transactions")
+            raise timed_out("init_transactions", self._engine.config.max_block, self._last_reason)
 
     async def begin(self) -> None:
         """Open a transaction, under a new epoch if need be; the coordinator hears of it with the first record."""
@@ -239,7 +237,7 @@ class Transactor:
                     await self._renew_epoch()
                 self.table.swap(TransactionState.READY, TransactionState.IN_TRANSACTION)
                 return
-            raise self._timed_out("begin_transaction")
+            raise timed_out("begin_transaction", self._engine.config.max_block, self._last_reason)
 
     async def commit(self) -> None:
         """Wait for every record of the transaction and commit it; see `TransactionalProducer.commit_transaction`."""
@@ -309,7 +307,7 @@ class Transactor:
                     )
                 )
             raise
-        timeout = self._timed_out("send_offsets_to_transaction")
+        timeout = timed_out("send_offsets_to_transaction", self._engine.config.max_block, self._last_reason)
         if is_sent:
             self.fail(timeout)
         raise timeout
@@ -332,7 +330,10 @@ class Transactor:
 
     async def wind_up(self) -> None:
         """The producer closes: end what is open, if that can be done."""
-        if self.table.running is None and self.table.state in {
+        while self.table.running is not None:
+            self._returned = anyio.Event()
+            await self._returned.wait()
+        if self.table.state in {
             TransactionState.IN_TRANSACTION,
             TransactionState.ABORTABLE_ERROR,
             TransactionState.ABORTING,
@@ -363,25 +364,33 @@ class Transactor:
         if is_done:
             return
         if commit and self._end_asked:
-            raise self._outcome_unknown()
-        raise self._timed_out("commit_transaction" if commit else "abort_transaction")
+            raise outcome_unknown(config.max_block, self._last_reason)
+        call = "commit_transaction" if commit else "abort_transaction"
+        raise timed_out(call, config.max_block, self._last_reason)
 
     async def _end(self, *, commit: bool) -> None:
+        state = TransactionState.COMMITTING if commit else TransactionState.ABORTING
         async with self._one_at_a_time:
+            if self.table.state is not state:
+                # Offsets that were under way before failed.
+                self._raise_reason("commit_transaction" if commit else "abort_transaction")
+            answer = self._early_end
             try:
-                if (self._started or self._maybe_started or self._end_asked) and not self._ended_early:
-                    await self._ask_end(commit=commit)
+                if answer is None and (self._started or self._maybe_started or self._end_asked):
+                    answer = await self._ask_end(commit=commit)
             except RefusedError as refused:
                 self._raise_refusal(refused, commit=commit)
+            if answer is not None:
+                self._adopt(*answer)
             self._clear()
-            for state in (TransactionState.COMMITTING, TransactionState.ABORTING):
-                self.table.swap(state, TransactionState.READY)
+            self.table.swap(state, TransactionState.READY)
 
-    async def _ask_end(self, *, commit: bool) -> None:
+    async def _ask_end(self, *, commit: bool) -> tuple[EndTxnResponse, Connection] | None:
+        """Have the transaction ended; None if there turned out to be none."""
         was_in_doubt = self._coordinators.in_doubt
         self._coordinators.in_doubt = False
         try:
-            response, connection = await self._coordinators.ask(
+            answer = await self._coordinators.ask(
                 Ask.COMMIT if commit else Ask.ABORT,
                 lambda connection: self._requests.end(connection, commit=commit),
                 lambda response: [(response.error_code, f"EndTxn to {'commit' if commit else 'abort'}")],
@@ -390,11 +399,15 @@ class Transactor:
             if commit or self._started or not isinstance(refused.error, InvalidTxnStateError):
                 raise
             # What would have begun the transaction never came, so that there is nothing to abort.
-            return
+            return None
         finally:
             self._end_asked = self._end_asked or self._coordinators.in_doubt
             self._coordinators.in_doubt = self._coordinators.in_doubt or was_in_doubt
         self._end_asked = True
+        return answer
+
+    def _adopt(self, response: EndTxnResponse, connection: Connection) -> None:
+        """Go on under what the coordinator gave for the next transaction."""
         if response.producer_id >= 0:
             # Whatever was in doubt was so under the epoch before.
             self._coordinators.in_doubt = self._needs_epoch = False
@@ -427,7 +440,8 @@ class Transactor:
             partition.enrolled = False
         self._partitions.clear()
         self._wanted.clear()
-        self._started = self._maybe_started = self._end_asked = self._ended_early = False
+        self._started = self._maybe_started = self._end_asked = False
+        self._early_end = None
 
     # -- errors ---------------------------------------------------------------------------------------------------
 
@@ -439,6 +453,7 @@ class Transactor:
             yield
         finally:
             self.table.running = None
+            self._returned.set()
             self._refuse()
 
     def _refuse(self) -> None:
@@ -450,6 +465,7 @@ class Transactor:
             refused.error.requires_abort = True
             self.fail(refused.error)
         elif refused.effect is Effect.FATAL:
+            refused.error.is_fatal = True
             self._engine.fail_producer(refused.error)
 
     def _raise_refusal(self, refused: RefusedError, *, commit: bool) -> None:
@@ -460,26 +476,10 @@ class Transactor:
         self._take_refusal(refused)
         raise error from error.__cause__
 
+    @property
+    def _last_reason(self) -> KafkaError | None:
+        return self._coordinators.last_error or self._engine.pool.last_error
+
     def _raise_reason(self, call: str) -> None:
         self.table.running = None
         self.table.check(call)
-
-    def _timed_out(self, call: str) -> TransactionTimeoutError:
-        cause = self._coordinators.last_error or self._engine.pool.last_error
-        error = TransactionTimeoutError(
-            f"{call}() was not done within {self._engine.config.max_block:g} s (max_block); it may be called again"
-            + (f"; last reason: {cause}" if cause is not None else "")
-        )
-        error.__cause__ = cause
-        return error
-
-    def _outcome_unknown(self) -> CommitOutcomeUnknownError:
-        cause = self._coordinators.last_error or self._engine.pool.last_error
-        error = CommitOutcomeUnknownError(
-            "the transaction coordinator was asked to commit and did not answer within "
-            f"{self._engine.config.max_block:g} s (max_block): the transaction may be committed, now or later; call "
-            "commit_transaction() again until it returns"
-            + (f"; last reason: {cause}" if cause is not None else "")
-        )
-        error.__cause__ = cause
-        return error

@@ -150,6 +150,12 @@ def error_of(code: int, where: str, transactional_id: str) -> KafkaError:
     error = error_for_code(code, where)
     if isinstance(error, InvalidProducerEpochError | ProducerFencedError):
         return fenced(where, transactional_id)
+    if isinstance(error, InvalidTxnStateError):
+        return InvalidTxnStateError(
+            f"INVALID_TXN_STATE (48): {where}: the coordinator has no such transaction open for transactional_id "
+            f"{transactional_id!r}; most likely it was open for longer than transaction_timeout and was aborted. Close "
+            "this producer and make a new one, and see what the transactions wait for"
+        )
     return error
 
 
