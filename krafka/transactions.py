@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TransactionState", "TransactionalProducer"]
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 class TransactionalProducer(Producer):
@@ -189,9 +189,9 @@ class TransactionalProducer(Producer):
                 await transactor.abort()
             except KafkaError as reason:
                 error.add_note(f"and the transaction could not be aborted: {reason}")
-                logger.warning("the transaction could not be aborted: %s", reason)
+                _logger.warning("the transaction could not be aborted: %s", reason)
             return
-        logger.warning(
+        _logger.warning(
             "aborting the transaction took longer than %g s (close_timeout); it goes on with the next transaction",
             timeout,
         )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from krafka._version import __version__
 from krafka._wire.add_offsets_to_txn import AddOffsetsToTxnRequest
 from krafka._wire.add_partitions_to_txn import AddPartitionsToTxnRequest, AddPartitionsToTxnRequestTopic
+from krafka._wire.api_versions import ApiVersionsRequest
 from krafka._wire.end_txn import EndTxnRequest
 from krafka._wire.init_producer_id import InitProducerIdRequest
 from krafka._wire.txn_offset_commit import (
@@ -22,11 +24,14 @@ if TYPE_CHECKING:
     from krafka._io.engine import Engine
     from krafka._state.partition import Partition
     from krafka._wire.add_partitions_to_txn import AddPartitionsToTxnResponse
+    from krafka._wire.api_versions import ApiVersionsResponse
     from krafka._wire.txn_offset_commit import TxnOffsetCommitResponse
     from krafka.groups import ConsumerGroupMetadata, OffsetAndMetadata
     from krafka.records import TopicPartition
 
 FEATURE = "transaction.version"
+LAST_PRODUCE_1 = 11
+"""The last version of Produce whose partitions were added to their transaction before (KIP-890)."""
 _SECOND = 2
 _ADD_PARTITIONS_BY_CLIENTS = 3
 _EPOCHS_FROM = 3
@@ -43,18 +48,52 @@ class TransactionRequests:
         self._engine = engine
         self._transactional_id = transactional_id
         self._newest_told = -1
+        self._asked_at = engine.clock()
 
     def learn_version(self, connection: Connection) -> bool:
         """Make transactions as the cluster does by now; True if a new epoch has to come between the two kinds."""
         versions = connection.versions
-        if versions is None or versions.finalized_features_epoch < self._newest_told:
+        if versions is None:
             return False
-        self._newest_told = versions.finalized_features_epoch
-        before, self.version = (
-            self.version,
-            2 if versions.finalized_features.get(FEATURE, 0) >= _SECOND else 1,
-        )
+        return self._learn(versions.finalized_features.get(FEATURE, 0), versions.finalized_features_epoch)
+
+    def learn_answer(self, response: ApiVersionsResponse) -> bool:
+        """The same by an answer to `versions`."""
+        levels = [each.max_version_level for each in response.finalized_features if each.name == FEATURE]
+        return self._learn(max(levels, default=0), response.finalized_features_epoch)
+
+    def _learn(self, level: int, told_in: int) -> bool:
+        if told_in <= self._newest_told:
+            return False
+        self._newest_told = told_in
+        before = self.version
+        self.version = 2 if level >= _SECOND else 1
         return self.version > before
+
+    def may_have_changed(self) -> bool:
+        """Whether the cluster was last asked for what it can do so long ago that it is time to ask again."""
+        now = self._engine.clock()
+        if self.version > 1 or now < self._asked_at + self._engine.config.metadata_max_age:
+            return False
+        self._asked_at = now
+        return True
+
+    @staticmethod
+    def versions(connection: Connection) -> tuple[ApiVersionsRequest, int]:
+        """Ask for what the cluster can do by now; a connection knows what that was when it was opened."""
+        request = ApiVersionsRequest(client_software_name="krafka", client_software_version=__version__)
+        return request, connection.api_version(ApiVersionsRequest)
+
+    def produce_version(self, newest: int) -> int:
+        """The version of Produce for this transaction, at most `newest`, the highest of a connection."""
+        if self.version == 1:
+            return min(newest, LAST_PRODUCE_1)
+        if newest <= LAST_PRODUCE_1:
+            raise UnsupportedVersionError(
+                f"the cluster has transaction.version 2, which needs Produce {LAST_PRODUCE_1 + 1}, and one of its "
+                f"brokers speaks {newest} at most; upgrade it"
+            )
+        return newest
 
     @property
     def _identity(self) -> tuple[int, int]:

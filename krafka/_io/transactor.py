@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import anyio
 
@@ -22,7 +22,6 @@ from krafka.errors import (
     ProducerFencedError,
     TransactionAbortableError,
     TransactionAbortedError,
-    UnsupportedVersionError,
 )
 
 if TYPE_CHECKING:
@@ -37,9 +36,6 @@ if TYPE_CHECKING:
     from krafka.records import TopicPartition
 
 logger = logging.getLogger(__name__)
-
-LAST_PRODUCE_1 = 11
-"""The last version of Produce whose partitions were added to their transaction before (KIP-890)."""
 
 
 class Transactor:
@@ -133,14 +129,7 @@ class Transactor:
 
     def produce_version(self, newest: int) -> int:
         """The version of Produce for this transaction, at most `newest`, the highest of a connection."""
-        if self.version == 1:
-            return min(newest, LAST_PRODUCE_1)
-        if newest <= LAST_PRODUCE_1:
-            raise UnsupportedVersionError(
-                f"the cluster has transaction.version 2, which needs Produce {LAST_PRODUCE_1 + 1}, and one of its "
-                f"brokers speaks {newest} at most; upgrade it"
-            )
-        return newest
+        return self._requests.produce_version(newest)
 
     # -- the background -------------------------------------------------------------------------------------------
 
@@ -233,11 +222,28 @@ class Transactor:
         """Open a transaction, under a new epoch if need be; the coordinator hears of it with the first record."""
         with self._running("begin_transaction"):
             with anyio.move_on_after(self._engine.config.max_block):
+                await self._look_for_upgrade()
                 if self._needs_epoch or self._coordinators.in_doubt:
                     await self._renew_epoch()
                 self.table.swap(TransactionState.READY, TransactionState.IN_TRANSACTION)
                 return
             raise timed_out("begin_transaction", self._engine.config.max_block, self._last_reason)
+
+    async def _look_for_upgrade(self) -> None:
+        # The connection to the coordinator may be older than what the cluster can do by now.
+        if not self._requests.may_have_changed():
+            return
+        async with self._one_at_a_time:
+            try:
+                response, _ = await self._coordinators.ask(
+                    Ask.VERSIONS,
+                    self._requests.versions,
+                    lambda response: [(response.error_code, "ApiVersions")],
+                )
+            except RefusedError as refused:
+                self._raise_refusal(refused, commit=False)
+            if self._requests.learn_answer(response):
+                self._needs_epoch = True
 
     async def commit(self) -> None:
         """Wait for every record of the transaction and commit it; see `TransactionalProducer.commit_transaction`."""
@@ -468,7 +474,7 @@ class Transactor:
             refused.error.is_fatal = True
             self._engine.fail_producer(refused.error)
 
-    def _raise_refusal(self, refused: RefusedError, *, commit: bool) -> None:
+    def _raise_refusal(self, refused: RefusedError, *, commit: bool) -> NoReturn:
         error = refused.error
         if commit and self._end_asked and refused.effect is Effect.FATAL:
             # An earlier request may have been done, so that this refusal does not say what became of the commit.

@@ -58,6 +58,7 @@ class Ask(Enum):
     FIND_COORDINATOR = "FindCoordinator"
     INIT = "InitProducerId"
     NEW_EPOCH = "InitProducerId for a new epoch"
+    VERSIONS = "ApiVersions"
     ADD_PARTITIONS = "AddPartitionsToTxn"
     ADD_OFFSETS = "AddOffsetsToTxn"
     COMMIT_OFFSETS = "TxnOffsetCommit"
@@ -93,6 +94,7 @@ COORDINATOR_RULES: Mapping[Ask, Mapping[type[KafkaError], Effect]] = MappingProx
             TransactionAbortableError: _REFUSE,
         },
         Ask.NEW_EPOCH: {},
+        Ask.VERSIONS: {},
         Ask.ADD_PARTITIONS: {
             TopicAuthorizationFailedError: _ABORT,
             OperationNotAttemptedError: _ABORT,

@@ -40,7 +40,8 @@ def _tell_features(response: ApiVersionsResponse, transaction_version: int) -> N
             name=_TRANSACTIONS, min_version=0, max_version=NEWEST_TRANSACTION_VERSION
         )
     ]
-    response.finalized_features_epoch = 0
+    # Grows with each change in Kafka, and here with the only one there can be.
+    response.finalized_features_epoch = transaction_version
     if transaction_version:
         # A feature at level 0 is not listed.
         response.finalized_features = [
