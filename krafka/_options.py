@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from krafka._option import Option, flag, seconds, text, whole
+from krafka._security import check_auth, check_tls
 from krafka.compression import Compression, check_level, load_codec
 from krafka.errors import ConfigError
 from krafka.interceptors import ProducerInterceptor
@@ -16,8 +17,6 @@ from krafka.partitioners import DefaultPartitioner, Partitioner, RecordPartition
 from krafka.records import explain_invalid
 
 if TYPE_CHECKING:
-    import ssl
-
     from krafka.records import Serializer
 
 Address: TypeAlias = tuple[str, int]
@@ -66,18 +65,6 @@ def _compression(option: Option, value: Any) -> Compression:
 
 
 def _left_to_relations(_option: Option, value: Any) -> Any:
-    return value
-
-
-def _tls(option: Option, value: Any) -> bool | ssl.SSLContext:
-    if isinstance(value, bool):
-        return value
-    import ssl  # noqa: PLC0415 - costs as much to import as half of krafka, and most producers do without
-
-    if not isinstance(value, ssl.SSLContext):
-        raise option.error("must be False, True or an ssl.SSLContext", value)
-    if value.protocol is ssl.PROTOCOL_TLS_SERVER:
-        raise option.error("must be a context for clients, as ssl.create_default_context() makes", value)
     return value
 
 
@@ -352,7 +339,8 @@ _TABLE = (
         high=INT32_MAX,
         librdkafka=("receive.message.max.bytes",),
     ),
-    Option("tls", False, _tls, kafka="security.protocol"),
+    Option("tls", False, check_tls, kafka="security.protocol"),
+    Option("auth", None, check_auth, optional=True),
     Option("partitioner", None, _partitioner, optional=True, librdkafka=("partitioner",)),
     Option("topics", {}, _topics),
     Option("interceptors", (), _interceptors),

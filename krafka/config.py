@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from krafka._descriptions import OptionDescription
     from krafka._properties import PropertySource
+    from krafka.auth import Auth
     from krafka.compression import Compression
     from krafka.interceptors import ProducerInterceptor
     from krafka.partitioners import Partitioner, RecordPartitioner
@@ -51,6 +52,7 @@ class ProducerOptions(TypedDict, total=False):
     max_request_size: int
     max_response_size: int
     tls: bool | ssl.SSLContext
+    auth: Auth | None
     partitioner: Partitioner | RecordPartitioner | None
     topics: Mapping[str, TopicConfig]
     interceptors: Sequence[ProducerInterceptor]
@@ -138,6 +140,9 @@ class ProducerConfig:
     tls: bool | ssl.SSLContext
     """False (default): no encryption. True: TLS with the system's certificate authorities. Or a
     context of your own, as for a private authority or a client certificate."""
+    auth: Auth | None
+    """Who this client is to the brokers: an object of `krafka.auth`, such as `ScramSha512(username, password)`, or None
+    (default) where TLS says it or nobody asks."""
     partitioner: Partitioner | RecordPartitioner
     """Chooses partitions for records that name none; default `DefaultPartitioner()`."""
     topics: Mapping[str, TopicConfig]

@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 import anyio
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
-from krafka._io.handshake import StreamExchange, negotiate_versions
-from krafka._io.transport import close_stream, format_address, tls_reason
+from krafka._io import endings
+from krafka._io.handshake import StreamExchange, shake_hands
+from krafka._io.transport import close_stream, format_address
 from krafka._io.writer import STREAM_ERRORS, RequestWriter
 from krafka._state.framing import FrameReader
 from krafka._state.pipeline import PendingRequest, RequestPipeline, throttle_seconds
-from krafka.errors import ConnectionFailedError, KafkaError, NetworkError, ProtocolError, RequestTimedOutError
+from krafka.errors import ConnectionFailedError, KafkaError, NetworkError, ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from anyio.abc import ByteStream, TaskStatus
 
+    from krafka._io.authentication import Authenticator
     from krafka._io.handshake import ApiVersionTable
     from krafka._io.transport import Connector
     from krafka._wire.schema import Request, Response
@@ -47,6 +49,7 @@ class ConnectionOptions:
     max_frame_size: int = 100 * 1024 * 1024
     software_name: str = "krafka"
     software_version: str = "unknown"
+    authenticator: Authenticator | None = None
 
 
 class Connection:
@@ -96,6 +99,8 @@ class Connection:
         self._wakes_at = math.inf
         self._rearm = anyio.Event()
         self._bug: Exception | None = None
+        self._lifetime = math.inf
+        self._used_before = math.inf
 
     @property
     def peer(self) -> str:
@@ -213,8 +218,12 @@ class Connection:
         timeout: float | None = None,
         expect_response: bool = True,
         now: float | None = None,
+        through: bool = False,
     ) -> None:
-        """As `send`, for those who must not be cancelled, or cannot wait; maybe they know the time."""
+        """As `send`, for those who must not be cancelled, or cannot wait; maybe they know the time.
+
+        `through` has the request pass those that are parked, for what they are parked for.
+        """
         if self.close_reason is not None or self.versions is None:
             on_response(self._refusal(), self._clock())
             return
@@ -225,7 +234,7 @@ class Connection:
         if now is None:
             now = self._clock()
         deadline = now + timeout
-        self._pipeline.queue(
+        pending = self._pipeline.queue(
             request,
             version,
             on_response,
@@ -233,6 +242,8 @@ class Connection:
             timeout=timeout,
             deadline=deadline,
         )
+        if through:
+            self._pipeline.let_through(pending)
         self.last_used = now
         if deadline < self._wakes_at:
             self._rearm.set()
@@ -245,6 +256,7 @@ class Connection:
         *,
         version: int | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - the connection's deadline for the answer, as in send()
+        through: bool = False,
     ) -> ResponseT:
         """Send a request and wait for its response. Raises the `KafkaError` that came instead.
 
@@ -258,7 +270,8 @@ class Connection:
             outcome = received
             answered.set()
 
-        await self.send(request, on_response=on_response, version=version, timeout=timeout)
+        await checkpoint_if_cancelled()
+        self.post(request, on_response=on_response, version=version, timeout=timeout, through=through)
         await answered.wait()
         assert outcome is not None  # noqa: S101 - for the type checker; the event is set after it
         if isinstance(outcome, KafkaError):
@@ -312,22 +325,7 @@ class Connection:
         exchange = StreamExchange(
             stream, self._frames, client_id=options.client_id, peer=self.peer, host=self.address[0]
         )
-        versions = None
-        with anyio.move_on_after(options.connect_timeout):
-            try:
-                versions = await negotiate_versions(
-                    exchange, software_name=options.software_name, software_version=options.software_version
-                )
-                exchange.check_drained()
-            except ProtocolError as error:
-                # Whatever answers there may be replaced by a broker, and other addresses may be right.
-                raise ConnectionFailedError(str(error)) from error
-        if versions is None:
-            raise ConnectionFailedError(
-                f"{self.peer} took the connection but did not finish the handshake within "
-                f"{options.connect_timeout:g} s (connect_timeout); it may be overloaded or hung, "
-                "or the port may speak TLS (tls=True) or not be Kafka's"
-            )
+        versions, self._lifetime = await shake_hands(exchange, options, self.address[0])
         self.requests_sent = exchange.requests_sent
         self.bytes_sent = exchange.bytes_sent
         self.bytes_received = exchange.bytes_received
@@ -345,6 +343,8 @@ class Connection:
             )
             task_group.start_soon(self._watch)
             task_group.start_soon(self._write, self._writer)
+            if (authenticator := self._options.authenticator) is not None and self._lifetime < math.inf:
+                task_group.start_soon(self._keep_session, authenticator)
             task_status.started()
             await self._read(stream)
 
@@ -390,6 +390,37 @@ class Connection:
         except Exception as error:
             self._crash(error)
 
+    # ------------------------------------------------------------------ authenticating again
+
+    async def _keep_session(self, authenticator: Authenticator) -> None:
+        assert self.versions is not None  # noqa: S101 - the handshake told them
+        try:
+            await authenticator.keep_session(self, self.versions, self._lifetime)
+        except Exception as error:
+            self._crash(error)
+
+    def park(self) -> None:
+        """Hold back what is sent from now on, until `unpark`: a broker takes nothing while it authenticates."""
+        self._used_before = self.last_used if self.in_flight == 0 else math.inf
+        self._pipeline.park()
+
+    def unpark(self) -> None:
+        """Send what was held back."""
+        if self.in_flight == 0:
+            # It went on idling: what the client and the broker had to say to each other is no use of the connection.
+            self.last_used = min(self.last_used, self._used_before)
+        self._pipeline.unpark()
+        if self._writer is not None:
+            self._writer.push()
+
+    async def ask(self, request: Request[ResponseT], version: int) -> ResponseT:
+        """As `request`, while all others are parked. Its bytes are in no traceback."""
+        return await self.request(request, version=version, through=True)
+
+    def end(self, reason: KafkaError) -> None:
+        """Close because of an error that makes the connection useless."""
+        self._shut(reason, logging.WARNING)
+
     # ------------------------------------------------------------------ deadlines
 
     async def _watch(self) -> None:
@@ -404,7 +435,7 @@ class Connection:
             overdue = self._pipeline.earliest_deadline()
             if overdue is not None:
                 if overdue.deadline <= now:
-                    self._shut_overdue(overdue)
+                    self._shut(endings.overdue(overdue, self.peer, self.in_flight), logging.WARNING)
                     return
                 self._wakes_at = overdue.deadline
             else:
@@ -429,37 +460,18 @@ class Connection:
             if self._scope is not None:
                 self._scope.cancel()
 
-    def _shut_overdue(self, overdue: PendingRequest) -> None:
-        self._shut(
-            RequestTimedOutError(
-                f"{self.peer} did not answer {overdue.name} within {overdue.timeout:g} s "
-                f"(request_timeout); the connection is closed with {self.in_flight} request(s) open"
-            ),
-            logging.WARNING,
-        )
-
     def _shut_at_end_of_stream(self, error: anyio.EndOfStream) -> None:
-        text = f"{self.peer} closed the connection"
-        if held := self._frames.held_bytes:
-            text += f" in the middle of a response, after {held} bytes of it"
-        if in_flight := self.in_flight:
-            text += f" with {in_flight} request(s) open"
-            if self._pipeline.answered == 0:
-                text += (
-                    "; it has answered nothing but ApiVersions: the listener may require SASL authentication"
-                )
-        reason = NetworkError(text)
-        reason.__cause__ = error
-        self._shut(reason, logging.WARNING if in_flight else logging.INFO)
+        reason = endings.end_of_stream(
+            error,
+            self.peer,
+            held_bytes=self._frames.held_bytes,
+            in_flight=self.in_flight,
+            was_answered=self._pipeline.answered > 0 or self._options.authenticator is not None,
+        )
+        self._shut(reason, logging.WARNING if self.in_flight else logging.INFO)
 
     def _shut_broken(self, doing: str, error: Exception) -> None:
-        if tls := tls_reason(error, self.address[0]):
-            said = f"TLS: {tls}"
-        else:
-            said = str(error.__cause__ or error) or type(error).__name__
-        reason = NetworkError(f"the connection to {self.peer} broke in {doing} it: {said}")
-        reason.__cause__ = error
-        self._shut(reason, logging.WARNING)
+        self._shut(endings.broken(doing, error, self.peer, self.address[0]), logging.WARNING)
 
     def _crash(self, error: Exception) -> None:
         """Close because of a bug. All requests get their outcomes first, then run() raises the first bug."""
@@ -471,26 +483,13 @@ class Connection:
         )
 
     def _refusal(self) -> NetworkError:
-        text = f"not sent: the connection to {self.peer} is " + (
-            "closed" if self.close_reason else "not open yet"
-        )
-        refusal = NetworkError(f"{text}: {self.close_reason}" if self.close_reason else text)
-        refusal.__cause__ = self.close_reason
-        return refusal
+        return endings.refusal(self.peer, self.close_reason)
 
     def _fail_pending(self) -> None:
         """Give every request without an outcome its error."""
         now = self._clock()
         written, queued = self._pipeline.drain()
-        for pending in written:
-            self._deliver(pending, self._failure(pending, possibly_written=True), now)
-        for pending in queued:
-            self._deliver(pending, self._failure(pending, possibly_written=False), now)
-
-    def _failure(self, pending: PendingRequest, *, possibly_written: bool) -> KafkaError:
-        reason = self.close_reason
-        error_class = RequestTimedOutError if isinstance(reason, RequestTimedOutError) else NetworkError
-        text = f"no answer to {pending.name}" if possibly_written else f"{pending.name} was not sent"
-        failure = error_class(f"{text}: {reason}", possibly_written=possibly_written)
-        failure.__cause__ = reason
-        return failure
+        for possibly_written, requests in ((True, written), (False, queued)):
+            for pending in requests:
+                failure = endings.unanswered(pending, self.close_reason, possibly_written=possibly_written)
+                self._deliver(pending, failure, now)

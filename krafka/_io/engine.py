@@ -124,6 +124,7 @@ class Engine:
 
     def _make_pool(self, connector: Connector | None) -> BrokerPool:
         config = self.config
+        is_open = connector is None and config.tls is False
         if connector is None:
             tls = config.tls or None
             if tls is True:
@@ -136,6 +137,11 @@ class Engine:
                 send_buffer_bytes=config.send_buffer_bytes,
                 receive_buffer_bytes=config.receive_buffer_bytes,
             )
+        authenticator = None
+        if config.auth is not None:
+            from krafka._io.authentication import Authenticator  # noqa: PLC0415 - most producers do without
+
+            authenticator = Authenticator(config.auth, is_open=is_open, clock=self.clock, random=self._random)
         options = ConnectionOptions(
             client_id=config.client_id,
             request_timeout=config.request_timeout,
@@ -143,6 +149,7 @@ class Engine:
             connections_max_idle=config.connections_max_idle,
             max_frame_size=config.max_response_size,
             software_version=__version__,
+            authenticator=authenticator,
         )
 
         def open_connection(address: tuple[str, int], node_id: int | None) -> Connection:

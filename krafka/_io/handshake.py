@@ -6,9 +6,10 @@ The steps see only `Exchange`, one request and its raw answer at a time, so that
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import anyio
 
@@ -29,8 +30,11 @@ if TYPE_CHECKING:
 
     from anyio.abc import ByteStream
 
+    from krafka._io.connection import ConnectionOptions
     from krafka._state.framing import FrameReader
-    from krafka._wire.schema import Request
+    from krafka._wire.schema import Request, Response
+
+    ResponseT = TypeVar("ResponseT", bound=Response)
 
 _UNSUPPORTED_VERSION = 35
 _ERROR_CODE_BYTES = 2
@@ -109,14 +113,19 @@ class StreamExchange:
         self._frames = frames
         self._client_id = client_id
         self._host = host
+        self.early_end_advice = _EARLY_END_ADVICE
+        """What else an error says when the connection ends before an answer came."""
+        self.waiting_for = _WAITING_FOR_VERSIONS
+        """What an error says of the time that was not enough."""
         self._answers: deque[memoryview] = deque()
 
     async def __call__(self, request: Request[Any], version: int) -> memoryview:
         name = f"{APIS_BY_KEY[request.API_KEY].name} v{version}"
         correlation_id = self.requests_sent
-        data = b"".join(encode_request(request, version, correlation_id, self._client_id))
+        # As a memoryview, since the variables of a traceback may be shown and it may hold a password.
+        data = memoryview(b"".join(encode_request(request, version, correlation_id, self._client_id)))
         try:
-            await self._stream.send(data)
+            await self._stream.send(data)  # type: ignore[arg-type]  # every stream takes any buffer
             self.requests_sent += 1
             self.bytes_sent += len(data)
             while not self._answers:
@@ -131,7 +140,7 @@ class StreamExchange:
             reason = str(error.__cause__ or error) or type(error).__name__
             raise ConnectionFailedError(
                 f"the connection to {self.peer} broke before {name} was answered: {reason}; "
-                f"{_EARLY_END_ADVICE}"
+                f"{self.early_end_advice}"
             ) from error
         answer = self._answers.popleft()
         if (received_id := response_correlation_id(answer)) != correlation_id:
@@ -140,6 +149,10 @@ class StreamExchange:
                 "the bytes are not Kafka's or the stream is damaged"
             )
         return answer
+
+    async def ask(self, request: Request[ResponseT], version: int) -> ResponseT:
+        """The answer, decoded. Raises as a call does."""
+        return decode_response(request.RESPONSE, version, await self(request, version))  # type: ignore[return-value]
 
     def check_drained(self) -> None:
         """Raises `ProtocolError` when the broker sent answers nobody had asked for."""
@@ -154,7 +167,7 @@ class StreamExchange:
                 f"{self.peer} closed the connection in the middle of its answer to {name}, after {held} bytes"
             )
         return ConnectionFailedError(
-            f"{self.peer} closed the connection instead of answering {name}; {_EARLY_END_ADVICE}"
+            f"{self.peer} closed the connection instead of answering {name}; {self.early_end_advice}"
         )
 
 
@@ -162,6 +175,36 @@ _EARLY_END_ADVICE = (
     "if the port speaks TLS, set tls=True; if it is behind a proxy or load balancer, see whether that "
     "reaches the broker"
 )
+
+
+_WAITING_FOR_VERSIONS = "it may be overloaded or hung, or the port may speak TLS (tls=True) or not be Kafka's"
+
+
+async def shake_hands(
+    exchange: StreamExchange, options: ConnectionOptions, host: str
+) -> tuple[ApiVersionTable, float]:
+    """What the broker speaks, and for how many seconds it takes this client for who it is (`math.inf`: no limit).
+
+    Raises `ConnectionFailedError`, also at the end of `connect_timeout`, and what trying again does not mend:
+    `AuthenticationError` and `UnsupportedVersionError`.
+    """
+    with anyio.move_on_after(options.connect_timeout):
+        try:
+            versions = await negotiate_versions(
+                exchange, software_name=options.software_name, software_version=options.software_version
+            )
+            lifetime = math.inf
+            if options.authenticator is not None:
+                lifetime = await options.authenticator.log_in(exchange, versions, host)
+            exchange.check_drained()
+        except ProtocolError as error:
+            # Whatever answers there may be replaced by a broker, and other addresses may be right.
+            raise ConnectionFailedError(str(error)) from error
+        return versions, lifetime
+    raise ConnectionFailedError(
+        f"{exchange.peer} took the connection but did not finish the handshake within "
+        f"{options.connect_timeout:g} s (connect_timeout); {exchange.waiting_for}"
+    )
 
 
 async def negotiate_versions(

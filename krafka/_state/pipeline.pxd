@@ -19,6 +19,8 @@ cdef class RequestPipeline:
     cdef object _peer
     cdef int _next_correlation_id
     cdef object _outbox
+    cdef object _parked
+    cdef object _line
     cdef object _awaiting
     cdef object _unconfirmed
 

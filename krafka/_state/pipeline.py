@@ -86,13 +86,15 @@ class RequestPipeline:
         # A request leaves the outbox for one of the other two with its first byte; which one says
         # whether a response will come.
         self._outbox: deque[PendingRequest] = deque()
+        self._parked: deque[PendingRequest] = deque()
+        self._line = self._outbox
         self._awaiting: deque[PendingRequest] = deque()
         self._unconfirmed: deque[PendingRequest] = deque()
 
     @property
     def in_flight(self) -> int:
         """Requests without an outcome."""
-        return len(self._outbox) + len(self._awaiting) + len(self._unconfirmed)
+        return len(self._outbox) + len(self._awaiting) + len(self._unconfirmed) + len(self._parked)
 
     @property
     def has_queued(self) -> bool:
@@ -108,23 +110,41 @@ class RequestPipeline:
         expects_response: bool,
         timeout: float,
         deadline: float,
-    ) -> None:
+    ) -> PendingRequest:
         """Encode a request and put it behind the others; an encoding error leaves everything as it was."""
         correlation_id = self._next_correlation_id
         parts = encode_request(request, version, correlation_id, self._client_id)
         self._next_correlation_id = (correlation_id + 1) & LARGEST_CORRELATION_ID
-        self._outbox.append(
-            PendingRequest(
-                request,
-                version,
-                correlation_id,
-                parts,
-                on_outcome,
-                expects_response=expects_response,
-                timeout=timeout,
-                deadline=deadline,
-            )
+        pending = PendingRequest(
+            request,
+            version,
+            correlation_id,
+            parts,
+            on_outcome,
+            expects_response=expects_response,
+            timeout=timeout,
+            deadline=deadline,
         )
+        self._line.append(pending)
+        return pending
+
+    def park(self) -> None:
+        """Keep what is queued from now on until `unpark`; what is queued already goes out as ever."""
+        self._line = self._parked
+
+    def unpark(self) -> None:
+        """Let go what was kept, in its order."""
+        self._outbox += self._parked
+        self._parked.clear()
+        self._line = self._outbox
+
+    def let_through(self, pending: PendingRequest) -> None:
+        """Take the request that was queued last past those kept by `park`, and keep its bytes out of tracebacks."""
+        self._line.remove(pending)
+        self._outbox.append(pending)
+        # The repr of a list of bytes is all of them, that of a memoryview none.
+        veiled: list[Buffer] = [memoryview(b"".join(pending.parts))]
+        pending.parts = veiled
 
     def take_chunk(self) -> tuple[list[Buffer], int, int]:
         """What to write next, its bytes, and how many requests it is: written in part from here on."""
@@ -164,7 +184,7 @@ class RequestPipeline:
     def earliest_deadline(self) -> PendingRequest | None:
         """The request whose time is up first, written or not; None when there is none."""
         return min(
-            chain(self._unconfirmed, self._awaiting, self._outbox),
+            chain(self._unconfirmed, self._awaiting, self._outbox, self._parked),
             key=lambda pending: pending.deadline,
             default=None,
         )
@@ -172,10 +192,11 @@ class RequestPipeline:
     def drain(self) -> tuple[list[PendingRequest], list[PendingRequest]]:
         """Remove and give all requests: those written at least in part, then those never written."""
         written = [*self._unconfirmed, *self._awaiting]
-        queued = list(self._outbox)
+        queued = [*self._outbox, *self._parked]
         self._unconfirmed.clear()
         self._awaiting.clear()
         self._outbox.clear()
+        self._parked.clear()
         return written, queued
 
 

@@ -1,5 +1,9 @@
 """Who a client is to the brokers: one object for each way to log in, given to a producer as `auth`."""
 
 from krafka.auth._base import Auth
+from krafka.auth._oauthbearer import OAuthBearer
+from krafka.auth._plain import Plain
+from krafka.auth._scram import ScramSha256, ScramSha512
+from krafka.auth._token import Token
 
-__all__ = ["Auth"]
+__all__ = ["Auth", "OAuthBearer", "Plain", "ScramSha256", "ScramSha512", "Token"]

@@ -32,7 +32,7 @@ SLOW = {
 }
 """What other packages and the standard library have that takes long to import and that a producer can do without."""
 
-ROOMS_ABOVE = {"krafka.cli", "krafka.testing", "krafka.serializers", "krafka.__main__"}
+ROOMS_ABOVE = {"krafka.auth", "krafka.cli", "krafka.testing", "krafka.serializers", "krafka.__main__"}
 
 MESSAGES = {"api_versions", "init_producer_id", "metadata", "produce"}
 """Of Kafka's APIs those that every producer uses."""

@@ -19,6 +19,7 @@ from .sources import ROOT
 
 PUBLIC_MODULES = [
     "krafka",
+    "krafka.auth",
     "krafka.errors",
     "krafka.serializers",
     "krafka.serializers.schema_registry",

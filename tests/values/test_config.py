@@ -49,6 +49,7 @@ DEFAULTS: dict[str, Any] = {
     "max_request_size": 1048576,
     "max_response_size": 104857600,
     "tls": False,
+    "auth": None,
     "partitioner": DefaultPartitioner(),
     "topics": {},
     "interceptors": (),

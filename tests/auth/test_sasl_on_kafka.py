@@ -1,0 +1,91 @@
+"""Logging in to a real Kafka by each mechanism, and what is said of credentials it does not take."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from secured import PASSWORD, USER, every_auth, unsecured_token
+
+from krafka import Producer
+from krafka.auth import OAuthBearer, Plain, ScramSha256, ScramSha512
+from krafka.errors import (
+    AuthenticationError,
+    IllegalSaslStateError,
+    MetadataTimeoutError,
+    SaslAuthenticationFailedError,
+    UnsupportedSaslMechanismError,
+)
+
+if TYPE_CHECKING:
+    from krafka.auth import Auth
+    from krafka.testing import KafkaCluster
+
+pytestmark = [pytest.mark.anyio, pytest.mark.kafka]
+
+WRONG = "not-the-password"
+
+
+def trusting(cluster: KafkaCluster) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(cluster.ca_pem))
+
+
+@pytest.mark.parametrize("listener", ["SASL_PLAINTEXT", "SASL_SSL"])
+@pytest.mark.parametrize("name", sorted(every_auth()))
+async def test_who_has_the_password_is_let_in(secured_kafka: KafkaCluster, listener: str, name: str) -> None:
+    tls = trusting(secured_kafka) if listener == "SASL_SSL" else False
+    async with Producer(secured_kafka.bootstrap_of(listener), auth=every_auth()[name], tls=tls) as producer:
+        written = await producer.send("secured", f"{listener} {name}".encode())
+    there = {(each.partition, each.offset): each.value for each in await secured_kafka.read("secured")}
+    assert there[written.partition, written.offset] == f"{listener} {name}".encode()
+
+
+class Unheard(Plain):
+    """A mechanism that no broker has."""
+
+    mechanism = "UNHEARD"
+
+
+@pytest.mark.parametrize(
+    ("auth", "kind", "words"),
+    [
+        (Plain(USER, WRONG), SaslAuthenticationFailedError, "Invalid username or password"),
+        (ScramSha256(USER, WRONG), SaslAuthenticationFailedError, "invalid credentials with SASL mechanism"),
+        (ScramSha512("nobody", PASSWORD), SaslAuthenticationFailedError, "invalid credentials with SASL"),
+        (OAuthBearer(lambda: unsecured_token(-60)), SaslAuthenticationFailedError, "invalid_token"),
+        (
+            Unheard(USER, PASSWORD),
+            UnsupportedSaslMechanismError,
+            "does not offer UNHEARD; it offers: .*SCRAM-SHA-512",
+        ),
+    ],
+    ids=["plain", "scram-256", "scram-512", "oauthbearer", "unheard"],
+)
+@pytest.mark.parametrize("idempotent", [True, False])
+async def test_who_has_not_is_told_so_at_once(
+    secured_kafka: KafkaCluster, auth: Auth, kind: type[AuthenticationError], words: str, *, idempotent: bool
+) -> None:
+    bootstrap = secured_kafka.bootstrap_of("SASL_PLAINTEXT")
+    with anyio.fail_after(5), pytest.raises(kind, match=words) as caught:
+        async with Producer(bootstrap, auth=auth, idempotent=idempotent) as producer:
+            await producer.send("secured", b"never")
+    text = str(caught.value)
+    assert auth.mechanism in text
+    assert bootstrap in text
+    assert WRONG not in text
+    assert caught.value.is_fatal
+
+
+async def test_sasl_where_none_is_expected(secured_kafka: KafkaCluster) -> None:
+    with anyio.fail_after(5), pytest.raises(IllegalSaslStateError, match="expects no SASL on this port"):
+        async with Producer(secured_kafka.bootstrap, auth=Plain(USER, PASSWORD)) as producer:
+            await producer.send("secured", b"never")
+
+
+async def test_no_sasl_where_it_is_expected(secured_kafka: KafkaCluster) -> None:
+    options: dict[str, Any] = {"max_block": 1.0}
+    with anyio.fail_after(10), pytest.raises(MetadataTimeoutError, match=r"may require SASL .*auth="):
+        async with Producer(secured_kafka.bootstrap_of("SASL_PLAINTEXT"), **options) as producer:
+            await producer.send("secured", b"never")
