@@ -10,17 +10,21 @@ if TYPE_CHECKING:
     import ssl
 
     from krafka._option import Option
-    from krafka.auth import Auth
+    from krafka.auth import Auth, TlsConfig
 
 
-def check_tls(option: Option, value: Any) -> bool | ssl.SSLContext:
-    """False, True or a context for clients."""
+def check_tls(option: Option, value: Any) -> bool | ssl.SSLContext | TlsConfig:
+    """False, True, a `TlsConfig` or a context for clients."""
     if isinstance(value, bool):
         return value
     import ssl  # noqa: PLC0415 - costs as much to import as half of krafka, and most producers do without
 
+    from krafka.auth import TlsConfig  # noqa: PLC0415 - as above
+
+    if isinstance(value, TlsConfig):
+        return value
     if not isinstance(value, ssl.SSLContext):
-        raise option.error("must be False, True or an ssl.SSLContext", value)
+        raise option.error("must be False, True, a krafka.auth.TlsConfig or an ssl.SSLContext", value)
     if value.protocol is ssl.PROTOCOL_TLS_SERVER:
         raise option.error("must be a context for clients, as ssl.create_default_context() makes", value)
     return value

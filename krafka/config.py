@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from krafka._descriptions import OptionDescription
     from krafka._properties import PropertySource
-    from krafka.auth import Auth
+    from krafka.auth import Auth, TlsConfig
     from krafka.compression import Compression
     from krafka.interceptors import ProducerInterceptor
     from krafka.partitioners import Partitioner, RecordPartitioner
@@ -51,7 +51,7 @@ class ProducerOptions(TypedDict, total=False):
     transaction_timeout: float
     max_request_size: int
     max_response_size: int
-    tls: bool | ssl.SSLContext
+    tls: bool | ssl.SSLContext | TlsConfig
     auth: Auth | None
     partitioner: Partitioner | RecordPartitioner | None
     topics: Mapping[str, TopicConfig]
@@ -137,9 +137,10 @@ class ProducerConfig:
     """The largest request to send, and so the largest record, in bytes before compression. Default 1 MiB."""
     max_response_size: int
     """The largest response to accept, in bytes; a larger one closes its connection. Default 100 MiB."""
-    tls: bool | ssl.SSLContext
-    """False (default): no encryption. True: TLS with the system's certificate authorities. Or a
-    context of your own, as for a private authority or a client certificate."""
+    tls: bool | ssl.SSLContext | TlsConfig
+    """False (default): no encryption. True: TLS with the system's certificate authorities. A
+    `krafka.auth.TlsConfig`: with files or PEM text for a private authority or a client certificate. Or a context of
+    your own."""
     auth: Auth | None
     """Who this client is to the brokers: an object of `krafka.auth`, such as `ScramSha512(username, password)`, or None
     (default) where TLS says it or nobody asks."""

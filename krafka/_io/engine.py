@@ -126,13 +126,8 @@ class Engine:
         config = self.config
         is_open = connector is None and config.tls is False
         if connector is None:
-            tls = config.tls or None
-            if tls is True:
-                from ssl import create_default_context  # noqa: PLC0415 - costs as much to import as half of krafka
-
-                tls = create_default_context()
             connector = TcpConnector(
-                tls=tls,
+                tls=config.tls,
                 connect_timeout=config.connect_timeout,
                 send_buffer_bytes=config.send_buffer_bytes,
                 receive_buffer_bytes=config.receive_buffer_bytes,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import anyio
 
-from krafka._io.transport import tls_reason
+from krafka._io.transport import tls_failure
 from krafka._state.framing import CORRELATION_ID_BYTES
 from krafka._wire.api import APIS_BY_KEY, negotiate
 from krafka._wire.api_versions import ApiVersionsRequest, ApiVersionsResponse
@@ -135,8 +135,9 @@ class StreamExchange:
         except anyio.EndOfStream as error:
             raise self._closed_early(name) from error
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as error:
-            if tls := tls_reason(error, self._host):
-                raise ConnectionFailedError(f"TLS with {self.peer} failed: {tls}") from error
+            # A client learns only now that its certificate is not accepted: TLS 1.3 has the server judge it last.
+            if (failure := tls_failure(error, self._host, self.peer)) is not None:
+                raise failure from error
             reason = str(error.__cause__ or error) or type(error).__name__
             raise ConnectionFailedError(
                 f"the connection to {self.peer} broke before {name} was answered: {reason}; "

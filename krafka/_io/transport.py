@@ -11,13 +11,16 @@ import anyio
 
 from krafka._io.dialing import dial
 from krafka._io.tcp import TcpStream
-from krafka.errors import ConnectionFailedError
+from krafka.errors import AuthenticationError, ConnectionFailedError, KafkaError
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterator
 
     from anyio.abc import ByteStream
+
+    from krafka._io.tls import TlsContexts
+    from krafka.auth import TlsConfig
 
 # Kafka's brokers close idle connections after ten minutes; probes find a peer that vanished long before.
 KEEPALIVE_IDLE_SECONDS = 60
@@ -50,16 +53,30 @@ def tls_reason(error: Exception, host: str) -> str | None:
     return explain_tls_error(error, host) if isinstance(error, ssl.SSLError) else None
 
 
+def tls_failure(error: Exception, host: str, peer: str) -> KafkaError | None:
+    """What to raise for an error in TLS while a connection is opened; None if the error is of another kind."""
+    reason = tls_reason(error, host)
+    if reason is None:
+        return None
+    from krafka._io.tls import is_final  # noqa: PLC0415 - as above
+
+    kind = AuthenticationError if is_final(error) else ConnectionFailedError
+    return kind(f"TLS handshake with {peer} failed: {reason}")
+
+
 class Connector(Protocol):
     """Opens the byte stream under a broker connection; tests and fake clusters give in-memory ones."""
 
     async def connect(self, host: str, port: int) -> ByteStream:
-        """A stream to `host`:`port`, ready for Kafka's bytes. Raises `ConnectionFailedError`."""
+        """A stream to `host`:`port`, ready for Kafka's bytes.
+
+        Raises `ConnectionFailedError`, and `AuthenticationError` where trying again is no help.
+        """
         ...
 
 
 class TcpConnector:
-    """Streams over TCP, and TLS when a context is given.
+    """Streams over TCP, and over TLS if `tls` says so, which is as in `ProducerConfig`.
 
     Every connect resolves the name anew and tries all its addresses (RFC 6555 "happy eyeballs").
     `connect_timeout` in seconds covers name resolution, TCP and TLS together. The buffer sizes are
@@ -69,18 +86,23 @@ class TcpConnector:
 
     def __init__(
         self,
-        tls: ssl.SSLContext | None = None,
+        tls: bool | ssl.SSLContext | TlsConfig | None = None,
         connect_timeout: float = 10.0,
         send_buffer_bytes: int | None = None,
         receive_buffer_bytes: int | None = None,
     ) -> None:
-        self._tls = tls
+        self._tls = tls or None
+        self._contexts: TlsContexts | None = None
         self._connect_timeout = connect_timeout
         self._send_buffer_bytes = send_buffer_bytes
         self._receive_buffer_bytes = receive_buffer_bytes
 
     async def connect(self, host: str, port: int) -> ByteStream:
-        """A connected stream. Raises `ConnectionFailedError` saying which step failed and why."""
+        """A connected stream.
+
+        Raises `ConnectionFailedError` saying which step failed and why, and `AuthenticationError` where one of the two
+        sides does not accept the other in TLS, which trying again does not mend.
+        """
         address = format_address(host, port)
         step = "TCP connect to" if _is_ip_address(host) else "name resolution and TCP connect to"
         stream: ByteStream | None = None
@@ -89,7 +111,7 @@ class TcpConnector:
             if self._tls is None:
                 return stream
             step = "TLS handshake with"
-            return await self._wrap_tls(stream, self._tls, host, address)
+            return await self._wrap_tls(stream, host, address)
         reason = TimeoutError(f"no answer within {self._connect_timeout:g} s")
         raise ConnectionFailedError(
             f"{step} {address} timed out after {self._connect_timeout:g} s (connect_timeout); "
@@ -113,13 +135,14 @@ class TcpConnector:
         except OSError as error:
             raise ConnectionFailedError(f"TCP connect to {address} failed: {_explain(error)}") from error
 
-    async def _wrap_tls(
-        self, stream: TcpStream, context: ssl.SSLContext, host: str, address: str
-    ) -> ByteStream:
-        from krafka._io.tls import wrap_tls  # noqa: PLC0415 - most producers do without
+    async def _wrap_tls(self, stream: TcpStream, host: str, address: str) -> ByteStream:
+        from krafka._io.tls import TlsContexts, wrap_tls  # noqa: PLC0415 - most producers do without
 
         try:
-            return await wrap_tls(stream, context, host, address)
+            if self._contexts is None:
+                self._contexts = TlsContexts(self._tls)
+            context = await self._contexts.current()
+            return await wrap_tls(stream, context, self._contexts.server_name or host, address)
         except BaseException:
             await close_stream(stream)
             raise

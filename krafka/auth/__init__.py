@@ -4,6 +4,7 @@ from krafka.auth._base import Auth
 from krafka.auth._oauthbearer import OAuthBearer
 from krafka.auth._plain import Plain
 from krafka.auth._scram import ScramSha256, ScramSha512
+from krafka.auth._tls import TlsConfig
 from krafka.auth._token import Token
 
-__all__ = ["Auth", "OAuthBearer", "Plain", "ScramSha256", "ScramSha512", "Token"]
+__all__ = ["Auth", "OAuthBearer", "Plain", "ScramSha256", "ScramSha512", "TlsConfig", "Token"]

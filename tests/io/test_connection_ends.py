@@ -125,7 +125,9 @@ async def test_what_tls_says_is_explained(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(peer.stream, "send", refuse)
         await connection.send(METADATA, on_response=outcomes.of("a"))
         await outcomes.wait_for("a")
-        assert "broke in writing to it: TLS: the broker refused" in str(connection.close_reason)
+        assert "broke in writing to it: TLS: the broker requires a client certificate" in str(
+            connection.close_reason
+        )
     assert_network_errors(outcomes, a=True)
 
 

@@ -24,6 +24,7 @@ from krafka._wire.api_versions import (
 from krafka._wire.frames import encode_response
 from krafka._wire.metadata import MetadataRequest, MetadataResponse
 from krafka.errors import (
+    AuthenticationError,
     ConnectionFailedError,
     InvalidRequestError,
     KafkaError,
@@ -425,7 +426,7 @@ async def test_a_client_certificate_that_is_missing_is_named(authority: trustme.
         task_group.start_soon(tcp.serve, refuse)
         port = tcp.extra(SocketAttribute.local_port)
         connection = Connection(("localhost", port), TcpConnector(tls=client), ConnectionOptions())
-        with pytest.raises(ConnectionFailedError, match=r"CERTIFICATE_REQUIRED.*client certificate"):
+        with pytest.raises(AuthenticationError, match=r"requires a client certificate.*CERTIFICATE_REQUIRED"):
             await task_group.start(connection.run)
         task_group.cancel_scope.cancel()
 

@@ -16,7 +16,7 @@ from anyio.streams.tls import TLSListener, TLSStream
 
 from krafka._io import transport
 from krafka._io.transport import TcpConnector, close_stream, format_address
-from krafka.errors import ConnectionFailedError
+from krafka.errors import AuthenticationError, ConnectionFailedError
 
 pytestmark = pytest.mark.anyio
 
@@ -201,7 +201,7 @@ async def test_tls_to_a_plaintext_port_that_answers(authority: trustme.CA) -> No
 
     async with serving(answer_plain) as port:
         with pytest.raises(
-            ConnectionFailedError, match=r"TLS handshake with .* does not speak TLS .*PLAINTEXT"
+            AuthenticationError, match=r"TLS handshake with .* does not speak TLS .*PLAINTEXT"
         ):
             await TcpConnector(tls=client_context(authority)).connect("localhost", port)
 
@@ -233,20 +233,20 @@ async def test_tls_to_a_silent_port_times_out_in_its_step(authority: trustme.CA)
 
 async def test_tls_with_an_unknown_authority(authority: trustme.CA) -> None:
     async with serving(echo_once, server_context(authority, "localhost")) as port:
-        with pytest.raises(ConnectionFailedError, match=r"certificate verify failed: .*CA.*tls=") as caught:
+        with pytest.raises(AuthenticationError, match=r"certificate verify failed: .*CA.*tls=") as caught:
             await TcpConnector(tls=client_context(None)).connect("localhost", port)
     assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
 
 
 async def test_tls_with_a_certificate_for_another_host(authority: trustme.CA) -> None:
     async with serving(echo_once, server_context(authority, "other.example")) as port:
-        with pytest.raises(ConnectionFailedError, match="certificate is not for 'localhost'"):
+        with pytest.raises(AuthenticationError, match="certificate is not for 'localhost'"):
             await TcpConnector(tls=client_context(authority)).connect("localhost", port)
 
 
 async def test_tls_with_an_ip_address_not_in_the_certificate(authority: trustme.CA) -> None:
     async with serving(echo_once, server_context(authority, "localhost")) as port:
-        with pytest.raises(ConnectionFailedError, match=r"certificate is not for '127\.0\.0\.1'"):
+        with pytest.raises(AuthenticationError, match=r"certificate is not for '127\.0\.0\.1'"):
             await TcpConnector(tls=client_context(authority)).connect("127.0.0.1", port)
 
 
@@ -256,7 +256,7 @@ async def test_tls_with_an_expired_certificate(authority: trustme.CA) -> None:
         authority, "localhost", not_before=past, not_after=past + datetime.timedelta(days=1)
     )
     async with serving(echo_once, context) as port:
-        with pytest.raises(ConnectionFailedError, match="certificate has expired"):
+        with pytest.raises(AuthenticationError, match="certificate has expired"):
             await TcpConnector(tls=client_context(authority)).connect("localhost", port)
 
 
