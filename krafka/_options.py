@@ -340,7 +340,7 @@ _TABLE = (
         librdkafka=("receive.message.max.bytes",),
     ),
     Option("tls", False, check_tls, kafka="security.protocol"),
-    Option("auth", None, check_auth, optional=True),
+    Option("auth", None, check_auth, optional=True, kafka="sasl.mechanism", librdkafka=("sasl.mechanisms",)),
     Option("partitioner", None, _partitioner, optional=True, librdkafka=("partitioner",)),
     Option("topics", {}, _topics),
     Option("interceptors", (), _interceptors),

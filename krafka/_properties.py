@@ -6,10 +6,11 @@ import contextlib
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from krafka._options import KIB, OPTIONS
+from krafka._property import Property, boolean
 from krafka.compression import Compression
 from krafka.errors import ConfigError
 from krafka.partitioners import ConsistentRandomPartitioner, DefaultPartitioner, Fnv1aPartitioner
@@ -103,10 +104,28 @@ _NO_TWIN = {
 """Properties of other clients that have nothing to act on here, and why."""
 
 _NO_TWIN_PREFIXES = {
-    "sasl.": "SASL is not supported by this version of krafka",
     "topics.": "give TopicConfig objects by name as the option topics=",
-    "ssl.": "give an ssl.SSLContext as the option tls=",
+    "sasl.kerberos.": "give an object of krafka.auth as the option auth=",
+    "sasl.login.": "Java classes cannot be loaded here, and tokens are renewed without being told when; give an object "
+    "of krafka.auth as the option auth=",
+    "sasl.client.": "Java classes cannot be loaded here; give an object of krafka.auth as the option auth=",
+    "sasl.oauthbearer.": "give an object of krafka.auth as the option auth=",
+    "ssl.protocol": "give an ssl.SSLContext as the option tls=",
+    "ssl.enabled.protocols": "give an ssl.SSLContext as the option tls=",
+    "ssl.cipher.suites": "give an ssl.SSLContext as the option tls=",
+    "ssl.curves.list": "give an ssl.SSLContext as the option tls=",
+    "ssl.sigalgs.list": "give an ssl.SSLContext as the option tls=",
+    "ssl.crl.location": "give an ssl.SSLContext as the option tls=",
+    "ssl.ca.certificate.stores": "the system's authorities are the default; give a TlsConfig as the option tls=",
+    "ssl.engine": "give an ssl.SSLContext as the option tls=",
+    "ssl.provider": "Java classes cannot be loaded here",
+    "ssl.keymanager.": "Java classes cannot be loaded here",
+    "ssl.trustmanager.": "Java classes cannot be loaded here",
+    "ssl.secure.random.": "Java classes cannot be loaded here",
 }
+
+_SECURITY = ("security.protocol", "sasl.", "ssl.", "enable.ssl.")
+"""What the names of properties begin with that come to the options `tls` and `auth`, together."""
 
 _OTHERS_VARIABLES = re.compile(
     r"HOME|OPTS|DEBUG|CLASSPATH|VERSION|CLUSTER_ID|NODE_ID|JMX_PORT|JMX_HOSTNAME|GC_LOG_ENABLED"
@@ -117,21 +136,15 @@ _OTHERS_VARIABLES = re.compile(
 """What Kafka's scripts, its container images, and Kubernetes (for a service `kafka`) put under `KAFKA_`."""
 
 
-class _Property(NamedTuple):
-    name: str
-    value: object
-    label: str
-    """The name as the user wrote it, and the file it is in."""
+def options_from_properties(source: PropertySource, overridden: Collection[str] = ()) -> Found:
+    """The options a mapping or a file sets, by krafka's names; those `overridden` need not be whole.
 
-    @property
-    def origin(self) -> str:
-        return f"{self.label} ({self.value!r})"
-
-
-def options_from_properties(source: PropertySource) -> Found:
-    """The options a mapping or a file sets, by krafka's names. Raises `ConfigError`, OSError."""
+    Raises `ConfigError`, OSError.
+    """
     if isinstance(source, Mapping):
-        return _translated([_Property(_property_name(name), value, name) for name, value in source.items()])
+        return _translated(
+            [Property(_property_name(name), value, name) for name, value in source.items()], overridden
+        )
     if not isinstance(source, str | os.PathLike):
         raise ConfigError(
             f"properties must be a mapping or the path of a .properties file, got {source!r} "
@@ -140,20 +153,24 @@ def options_from_properties(source: PropertySource) -> Found:
     path = os.fspath(source)
     with open(path, "rb") as file:
         properties = parse_properties(_decoded(file.read()))
-    return _translated([_Property(name, value, f"{name} in {path}") for name, value in properties.items()])
+    entries = [Property(name, value, f"{name} in {path}") for name, value in properties.items()]
+    return _translated(entries, overridden)
 
 
-def options_from_environment(prefix: str, environ: Mapping[str, str] | None) -> Found:
-    """The options that variables under `prefix` set, by krafka's names. Raises `ConfigError`."""
+def options_from_environment(
+    prefix: str, environ: Mapping[str, str] | None, overridden: Collection[str] = ()
+) -> Found:
+    """As `options_from_properties`, of the variables under `prefix`. Raises `ConfigError`."""
     if not prefix:
         raise ConfigError("prefix must not be empty: every environment variable would be an option, got ''")
     variables = os.environ if environ is None else environ
     return _translated(
         [
-            _Property(name.removeprefix(prefix).lower().replace("_", "."), value, name)
+            Property(name.removeprefix(prefix).lower().replace("_", "."), value, name)
             for name, value in variables.items()
             if name.startswith(prefix) and not _OTHERS_VARIABLES.fullmatch(name.removeprefix(prefix))
-        ]
+        ],
+        overridden,
     )
 
 
@@ -177,10 +194,14 @@ def _decoded(data: bytes) -> str:
         return data.decode("iso-8859-1")
 
 
-def _translated(properties: list[_Property]) -> Found:
+def _translated(properties: list[Property], overridden: Collection[str]) -> Found:
     found: Found = {}
-    levels: dict[Compression, _Property] = {}
+    levels: dict[Compression, Property] = {}
+    security: dict[str, Property] = {}
     for entry in properties:
+        if entry.name.startswith(_SECURITY):
+            security[entry.name] = entry
+            continue
         if entry.name in _LEVEL_OF_CODEC:
             levels[_LEVEL_OF_CODEC[entry.name]] = entry
             continue
@@ -194,10 +215,24 @@ def _translated(properties: list[_Property]) -> Found:
             )
         found[option.name] = (entry.origin, _value(option, entry))
     _choose_level(found, levels)
+    if security:
+        found.update(_security(security, overridden))
     return found
 
 
-def _choose_level(found: Found, levels: Mapping[Compression, _Property]) -> None:
+def _security(entries: Mapping[str, Property], overridden: Collection[str]) -> Found:
+    from krafka._security_properties import (  # noqa: PLC0415 - needs TLS and SASL, and most have neither
+        SECURITY_PROPERTIES,
+        security_options,
+    )
+
+    for entry in entries.values():
+        if entry.name not in SECURITY_PROPERTIES:
+            raise ConfigError(_no_such_property(entry, SECURITY_PROPERTIES))
+    return security_options(entries, overridden)
+
+
+def _choose_level(found: Found, levels: Mapping[Compression, Property]) -> None:
     """Take the level of the codec in use; the other codecs' levels wait for their turn, as in Kafka."""
     chosen = found.get("compression", ("", "none"))[1]
     for codec, entry in levels.items():
@@ -215,7 +250,7 @@ def _choose_level(found: Found, levels: Mapping[Compression, _Property]) -> None
         found["compression_level"] = (entry.origin, level)
 
 
-def _no_such_property(entry: _Property) -> str:
+def _no_such_property(entry: Property, security: Collection[str] = ()) -> str:
     reason = _NO_TWIN.get(entry.name)
     for prefix, prefix_reason in _NO_TWIN_PREFIXES.items():
         if entry.name.startswith(prefix):
@@ -224,16 +259,15 @@ def _no_such_property(entry: _Property) -> str:
         return f"{entry.label} cannot be used: {reason}"
     import difflib  # noqa: PLC0415 - needed for no other error
 
-    near = difflib.get_close_matches(entry.name, [*_OPTION_BY_PROPERTY, *_LEVEL_OF_CODEC], n=1)
+    known = [*_OPTION_BY_PROPERTY, *_LEVEL_OF_CODEC, *security]
+    near = difflib.get_close_matches(entry.name, known, n=1)
     hint = f"; the nearest known one is {near[0]}" if near else ", and none known is near to it"
     return f"{entry.label} is an unknown property{hint}"
 
 
-def _value(option: Option, entry: _Property) -> Any:
+def _value(option: Option, entry: Property) -> Any:
     """The value in krafka's terms; its bounds are checked later, with those of values given directly."""
     raw = entry.value.strip() if isinstance(entry.value, str) else entry.value
-    if option.name == "tls":
-        return _security_protocol(raw, entry)
     if option.name == "partitioner":
         return _partitioner(raw, entry)
     if option.name == "acks":
@@ -241,7 +275,7 @@ def _value(option: Option, entry: _Property) -> Any:
     if option.name == "compression":
         return raw.lower() if isinstance(raw, str) else raw
     if option.name in {"idempotent", "allow_auto_create_topics"}:
-        return _boolean(raw, entry)
+        return boolean(entry)
     if option.unit == "seconds":
         return _seconds(option, entry)
     if option.unit or option.name in {"retries", "compression_level"}:
@@ -253,7 +287,7 @@ def _value(option: Option, entry: _Property) -> Any:
     return raw
 
 
-def _seconds(option: Option, entry: _Property) -> Any:
+def _seconds(option: Option, entry: Property) -> Any:
     milliseconds = _number(entry, float)
     special = _SPECIAL_VALUES.get(entry.name, {})
     if milliseconds in special:
@@ -263,7 +297,7 @@ def _seconds(option: Option, entry: _Property) -> Any:
     return milliseconds / 1000
 
 
-def _number(entry: _Property, kind: type[int | float]) -> Any:
+def _number(entry: Property, kind: type[int | float]) -> Any:
     value = entry.value
     if isinstance(value, str | int | kind) and not isinstance(value, bool):
         with contextlib.suppress(ValueError):
@@ -272,15 +306,7 @@ def _number(entry: _Property, kind: type[int | float]) -> Any:
     raise ConfigError(f"{entry.label} must be {expected}, got {value!r} ({type(value).__name__})")
 
 
-def _boolean(raw: object, entry: _Property) -> bool:
-    if isinstance(raw, bool):
-        return raw
-    if isinstance(raw, str) and raw.lower() in {"true", "false"}:
-        return raw.lower() == "true"
-    raise ConfigError(f"{entry.label} must be true or false, got {entry.value!r}")
-
-
-def _partitioner(raw: object, entry: _Property) -> Any:
+def _partitioner(raw: object, entry: Property) -> Any:
     kind = _PARTITIONERS.get(str(raw))
     if kind is not None:
         return kind()
@@ -290,15 +316,6 @@ def _partitioner(raw: object, entry: _Property) -> Any:
         )
     names = ", ".join(_PARTITIONERS)
     raise ConfigError(f"{entry.label} must be one of {names}, got {entry.value!r}", option="partitioner")
-
-
-def _security_protocol(raw: object, entry: _Property) -> bool:
-    protocol = raw.upper() if isinstance(raw, str) else raw
-    if protocol in {"PLAINTEXT", "SSL"}:
-        return protocol == "SSL"
-    if protocol in {"SASL_PLAINTEXT", "SASL_SSL"}:
-        raise ConfigError(f"{entry.origin} cannot be used: {_NO_TWIN_PREFIXES['sasl.']}", option="tls")
-    raise ConfigError(f"{entry.label} must be PLAINTEXT or SSL, got {entry.value!r}", option="tls")
 
 
 _CONTINUED = re.compile(r"(?<!\\)(?:\\\\)*\\\Z")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack
 
 from krafka._options import OPTIONS, Acks, Address, TopicConfig, check_relations
@@ -11,10 +12,10 @@ from krafka.errors import ConfigError
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from krafka._descriptions import OptionDescription
-    from krafka._properties import PropertySource
+    from krafka._properties import Found, PropertySource
     from krafka.auth import Auth, TlsConfig
     from krafka.compression import Compression
     from krafka.interceptors import ProducerInterceptor
@@ -218,7 +219,11 @@ class ProducerConfig:
         """
         from krafka._properties import options_from_properties  # noqa: PLC0415 - most give keyword arguments
 
-        return _configured(options_from_properties(source), options)
+        found = _without_traceback(partial(options_from_properties, source, options))
+        del source
+        if isinstance(found, ConfigError):
+            raise found
+        return _configured(found, options)
 
     @classmethod
     def from_env(
@@ -236,7 +241,11 @@ class ProducerConfig:
         """
         from krafka._properties import options_from_environment  # noqa: PLC0415 - most give keyword arguments
 
-        return _configured(options_from_environment(prefix, environ), options)
+        found = _without_traceback(partial(options_from_environment, prefix, environ, options))
+        del environ
+        if isinstance(found, ConfigError):
+            raise found
+        return _configured(found, options)
 
     @classmethod
     def high_throughput(
@@ -323,6 +332,14 @@ class ProducerConfig:
         config = cls(bootstrap_servers="localhost:9092")
         defaults = {name: getattr(config, name) for name in OPTIONS if name != "bootstrap_servers"}
         return described(cls, types, defaults)
+
+
+def _without_traceback(read: Callable[[], Found]) -> Found | ConfigError:
+    """What is read, or what is wrong with it, without the traceback: its variables hold what may be passwords."""
+    try:
+        return read()
+    except ConfigError as error:
+        return error.with_traceback(None)
 
 
 def _configured(properties: Mapping[str, tuple[str, Any]], options: Mapping[str, Any]) -> ProducerConfig:

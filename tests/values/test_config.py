@@ -194,7 +194,10 @@ def test_counts_and_sizes_have_bounds_and_must_be_ints(name: str) -> None:
         ({"rack": ""}, "rack must be 1 to 32767 bytes of UTF-8, got '' (str)"),
         ({"idempotent": 1}, "idempotent must be True or False, got 1"),
         ({"allow_auto_create_topics": None}, "allow_auto_create_topics must be True or False, got None"),
-        ({"tls": "yes"}, "tls must be False, True or an ssl.SSLContext, got 'yes' (str)"),
+        (
+            {"tls": "yes"},
+            "tls must be False, True, a krafka.auth.TlsConfig or an ssl.SSLContext, got 'yes' (str)",
+        ),
         (
             {"batch_size": 101, "buffer_memory": 100},
             "batch_size must not exceed buffer_memory (100 bytes), got 101",
