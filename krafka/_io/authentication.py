@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -49,6 +50,7 @@ RENEW_SHARES = (0.85, 0.95)
 SHORTEST_INTERVAL = 1.05
 """Seconds between two authentications of one connection; a broker refuses a second one within the same second."""
 
+_LOOPBACK = re.compile(r"127(\.[0-9]{1,3}){3}")
 _RENEWAL_BACKOFF = kafka_policy(0.1, 1.0)
 
 
@@ -217,7 +219,7 @@ def _as_authentication_error(error: KafkaError) -> KafkaError:
 
 def is_loopback(host: str) -> bool:
     """Whether a name or an address is this machine's own, by its looks."""
-    return host in {"localhost", "::1"} or host.endswith(".localhost") or host.startswith("127.")
+    return host in {"localhost", "::1"} or host.endswith(".localhost") or bool(_LOOPBACK.fullmatch(host))
 
 
 def _expired(error: KafkaError, peer: str) -> KafkaError:
