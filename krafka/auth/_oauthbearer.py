@@ -65,14 +65,16 @@ class OAuthBearer(Auth):
     reveals_secret = True
 
     def __init__(self, token: Callable[[], Token | str | Awaitable[Token | str]]) -> None:
-        if isinstance(token, type | str | bytes | Token) or not callable(token):
-            kind = type(token).__name__
+        self._callback = token
+        self._tokens = TokenCache(self._fetch)
+        kind = type(token).__name__
+        is_function = _is_function(token)
+        del token  # so that no traceback shows it
+        if not is_function:
             raise ConfigError(
                 f"OAuthBearer: token must be a function that returns a token, not {kind} (its value is not shown)",
                 option="auth",
             )
-        self._callback = token
-        self._tokens = TokenCache(self._fetch)
 
     def __repr__(self) -> str:
         """Where tokens come from."""
@@ -85,21 +87,17 @@ class OAuthBearer(Auth):
 
     async def _fetch(self) -> Token:
         try:
-            found = await self._call()
+            token = _as_token(await self._call())
         except KafkaError as error:
-            if error.is_retriable:
-                raise ConnectionFailedError(f"OAUTHBEARER: {self!r} gave no token: {error}") from error
-            raise AuthenticationError(f"OAUTHBEARER: {self!r} gave no token: {error}") from error
+            kind = ConnectionFailedError if error.is_retriable else AuthenticationError
+            raise kind(f"OAUTHBEARER: {self!r} gave no token: {error}") from error
         except Exception as error:
             raise ConnectionFailedError(
                 f"OAUTHBEARER: {self!r} raised {type(error).__name__} instead of returning a token: {error}"
             ) from error
-        if not isinstance(found, Token):
-            kind = type(found).__name__
-            raise AuthenticationError(
-                f"OAUTHBEARER: {self!r} must return krafka.auth.Token or str, got {kind} (its value is not shown)"
-            )
-        return found
+        if isinstance(token, str):
+            raise AuthenticationError(f"OAUTHBEARER: {self!r} {token}")
+        return token
 
     async def _call(self) -> Any:
         is_async = inspect.iscoroutinefunction(self._callback) or inspect.iscoroutinefunction(
@@ -110,6 +108,20 @@ class OAuthBearer(Auth):
             found = self._callback()
         else:
             found = await anyio.to_thread.run_sync(self._callback, abandon_on_cancel=True)
-        if inspect.isawaitable(found):
-            found = await found
-        return Token(found) if isinstance(found, str) else found
+        return await found if inspect.isawaitable(found) else found
+
+
+def _is_function(token: object) -> bool:
+    return callable(token) and not isinstance(token, type)
+
+
+def _as_token(found: object) -> Token | str:
+    """The token, or what is wrong with what was returned; raised by who has no variable with it."""
+    if isinstance(found, Token):
+        return found
+    if not isinstance(found, str):
+        return f"must return krafka.auth.Token or str, got {type(found).__name__} (its value is not shown)"
+    try:
+        return Token(found)
+    except ConfigError as error:
+        return f"gave no token: {error}"

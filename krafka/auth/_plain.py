@@ -20,6 +20,7 @@ class Plain(Auth):
 
     mechanism = "PLAIN"
     reveals_secret = True
+    username: str = ""
 
     def __init__(self, username: str, password: str) -> None:
         secret = hidden(password, "Plain", "password")

@@ -48,13 +48,14 @@ class _Scram(Auth):
     """The exchange of RFC 5802, for any hash."""
 
     _hash: str
+    username: str = ""
 
     def __init__(self, username: str, password: str, *, delegation_token: bool = False) -> None:
+        self.delegation_token = bool(delegation_token)
         secret = hidden(password, type(self).__name__, "password")
         del password  # so that no traceback shows it
         if isinstance(secret, ConfigError):
             raise secret
-        self.delegation_token = bool(delegation_token)
         self.username = required_text(username, type(self).__name__, "username")
         self._password = secret
         self._salted: _SaltedPassword | None = None

@@ -60,6 +60,14 @@ class TlsConfig:
     `AuthenticationError`; one that goes wrong later is warned of, and what was read before stays in use.
     """
 
+    check_hostname: bool = True
+    server_name: str | None = None
+    verify: bool = True
+    _ca: _Source | None = None
+    _certificate: _Source | None = None
+    _key: _Source | None = None
+    _key_password: Secret | None = None
+
     def __init__(
         self,
         *,

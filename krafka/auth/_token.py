@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import anyio
@@ -34,10 +35,8 @@ class Token:
     Raises `ConfigError` for what cannot be sent. The value is in no `repr`.
     """
 
-    __slots__ = ("_value", "expires_at", "extensions")
-
-    expires_at: float | None
-    extensions: dict[str, str]
+    expires_at: float | None = None
+    extensions: Mapping[str, str] = MappingProxyType({})
 
     def __init__(
         self,
