@@ -11,6 +11,8 @@ from krafka.auth import OAuthBearer, Plain, ScramSha256, ScramSha512, Token
 from krafka.testing import KafkaCluster
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from krafka.auth import Auth
 
 USER = "alice"
@@ -33,24 +35,22 @@ def jaas(listener: str) -> dict[str, str]:
     }
 
 
-def secured(
-    mechanisms: str = "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER", **properties: str
-) -> KafkaCluster:
-    """A cluster of one broker; `properties` have underscores for dots."""
+def secured(listeners: Mapping[str, str] | None = None, **properties: str) -> KafkaCluster:
+    """A cluster of one broker; `properties` may have underscores for dots."""
     return KafkaCluster(
         tls=True,
-        listeners={"SASL_PLAINTEXT": "SASL_PLAINTEXT", "SASL_SSL": "SASL_SSL"},
+        listeners={"SASL_PLAINTEXT": "SASL_PLAINTEXT", "SASL_SSL": "SASL_SSL", **(listeners or {})},
         format_arguments=tuple(
             argument
             for name in ("SCRAM-SHA-256", "SCRAM-SHA-512")
             for argument in ("--add-scram", f"{name}=[name={USER},password={PASSWORD}]")
         ),
         properties={
-            "sasl.enabled.mechanisms": mechanisms,
+            "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER",
             "listener.name.ssl.ssl.client.auth": "required",
             **jaas("sasl_plaintext"),
             **jaas("sasl_ssl"),
-            **{name.replace("_", "."): value for name, value in properties.items()},
+            **{name if "." in name else name.replace("_", "."): value for name, value in properties.items()},
         },
     )
 
