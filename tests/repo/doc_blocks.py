@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import re
+import shutil
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, NamedTuple
 
+from auth.secured import PASSWORD, secured, unsecured_token
 from serializers.fake_registry import FakeRegistry
 
 from .sources import ROOT, relative, tracked
@@ -26,6 +30,8 @@ FENCE = re.compile(
 )
 ADDRESS = "localhost:9092"
 REGISTRY = "http://localhost:8081"
+SECURED = {"kafka.example.org:9094": "SASL_SSL", "kafka.example.org:9093": "SSL"}
+"""Addresses of a cluster that asks who is there, and which of its listeners each stands for."""
 TOPIC = "orders"
 RUN = "anyio.run(main)"
 BACKENDS = ("asyncio", "trio")
@@ -36,8 +42,10 @@ WARNINGS = (
     *("-W", "ignore:open_text is deprecated:DeprecationWarning"),
 )
 """Each is an error but those that kafka-python cannot be imported without."""
-LOST = re.compile(r"broker \d+ at [\d.:]+ closed the connection with \d+ request\(s\) open")
-"""What a producer says of a broker that a program ends, if it does so at the wrong moment."""
+LOST = re.compile(
+    r"broker \d+ at [\d.:]+ closed the connection with \d+ request\(s\) open|.*SASL_AUTHENTICATION_FAILED.*"
+)
+"""What a producer says of a broker that a program ends, if it does so at the wrong moment, and of a wrong password."""
 
 
 class Block(NamedTuple):
@@ -104,6 +112,9 @@ def run(arguments: list[str], folder: Path, **variables: str) -> str:
 def run_on_kafka(block: Block, backend: str, kafka: KafkaCluster, topic: str, folder: Path) -> None:
     """Run a block with a topic and an empty folder of its own; it must print, and send if it says so."""
     source = block.code
+    if any(address in source for address in SECURED):
+        run_on_secured_kafka(block, backend, topic, folder)
+        return
     if ADDRESS in source:
         source = source.replace(ADDRESS, kafka.bootstrap).replace(f'"{TOPIC}"', f'"{topic}"')
     with contextlib.ExitStack() as stack:
@@ -115,7 +126,31 @@ def run_on_kafka(block: Block, backend: str, kafka: KafkaCluster, topic: str, fo
         assert sum(kafka.sync.end_offsets(topic).values()) > 0
 
 
-def run_block(block: Block, source: str, backend: str, tmp_path: Path) -> None:
+@cache
+def secured_kafka() -> KafkaCluster:
+    """The cluster for programs that log in, started by the first of them."""
+    cluster = secured()
+    stack = contextlib.ExitStack()
+    stack.enter_context(cluster.sync)
+    atexit.register(stack.close)
+    return cluster
+
+
+def run_on_secured_kafka(block: Block, backend: str, topic: str, folder: Path) -> None:
+    """Run a block that logs in, with the files it names in its folder; it must send, unless it says it is refused."""
+    kafka = secured_kafka()
+    source = block.code.replace(f'"{TOPIC}"', f'"{topic}"')
+    for address, listener in SECURED.items():
+        source = source.replace(address, kafka.bootstrap_of(listener))
+    shutil.copy(kafka.ca_pem, folder / "ca.pem")
+    shutil.copy(kafka.client_pem, folder / "client.pem")
+    (folder / "token.jwt").write_text(unsecured_token().value)
+    run_block(block, source, backend, folder, KAFKA_PASSWORD=PASSWORD)
+    if "not her password" not in source:
+        assert sum(kafka.sync.end_offsets(topic).values()) > 0
+
+
+def run_block(block: Block, source: str, backend: str, tmp_path: Path, **variables: str) -> None:
     """Run one block's source in its own way, on one event loop."""
     if block.kind == "pytest":
         (tmp_path / "test_block.py").write_text(source)
@@ -130,7 +165,7 @@ def run_block(block: Block, source: str, backend: str, tmp_path: Path) -> None:
     if block.kind == "asgi":
         run([str(ROOT / "tests/repo/drive_asgi.py"), str(program), backend, "/orders"], tmp_path)
     else:
-        assert run([str(program)], tmp_path), "it prints nothing to show that it worked"
+        assert run([str(program)], tmp_path, **variables), "it prints nothing to show that it worked"
 
 
 def plugin_if_not_installed() -> list[str]:

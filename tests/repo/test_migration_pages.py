@@ -153,7 +153,10 @@ def test_options_named_in_remarks_are_somebodys(library: str) -> None:
         "check_hostname",
         "set_ciphers",
         "math.inf",
+        "sasl_ssl",
+        "sasl_plaintext",
         "krafka",
+        "krafka.auth",
         "from_properties",
         "send",
         "enqueue",
@@ -181,6 +184,21 @@ def test_from_properties_takes_what_the_page_says() -> None:
         "request.required.acks": "1",
         "allow.auto.create.topics": "false",
         "compression.level": "3",
+        "sasl.mechanism": "PLAIN",
+        "sasl.mechanisms": "PLAIN",
+        "enable.ssl.certificate.verification": "false",
+        "ssl.endpoint.identification.algorithm": "none",
+    }
+    login = {"sasl.username": "a", "sasl.password": "b", "security.protocol": "sasl_plaintext"}
+    certificate = {"ssl.certificate.location": "a.pem", "security.protocol": "ssl"}
+    companions = {
+        "compression.level": {"compression.type": "gzip"},
+        "sasl.username": {"sasl.mechanism": "PLAIN", **login},
+        "sasl.password": {"sasl.mechanism": "PLAIN", **login},
+        "sasl.mechanism": login,
+        "sasl.mechanisms": login,
+        "ssl.certificate.pem": {"security.protocol": "ssl"},
+        **dict.fromkeys(("ssl.key.location", "ssl.key.pem", "ssl.key.password"), certificate),
     }
     plain = krafka.ProducerConfig(bootstrap_servers="localhost:9092")
     for cells in rows("confluent-kafka", "Options"):
@@ -190,9 +208,10 @@ def test_from_properties_takes_what_the_page_says() -> None:
                 if OPTIONS["bootstrap_servers"].name in cells[2]
                 else {"bootstrap.servers": "localhost:9092"}
             )
-            codec = {"compression.type": "gzip"} if name == "compression.level" else {}
-            properties = {**servers, **codec, name: given_values.get(name, "2048")}
-            if cells[2] == "none" or name.startswith("ssl.") or name == "enable.ssl.certificate.verification":
+            tls = {"security.protocol": "ssl"} if "ssl." in name else {}
+            beside = companions.get(name, tls)
+            properties = {**servers, **beside, name: given_values.get(name, "2048")}
+            if cells[2] == "none":
                 with pytest.raises(krafka.ConfigError, match=re.escape(name)):
                     krafka.ProducerConfig.from_properties(properties)
                 continue
