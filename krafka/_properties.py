@@ -151,10 +151,15 @@ def options_from_properties(source: PropertySource, overridden: Collection[str] 
             f"({type(source).__name__})"
         )
     path = os.fspath(source)
-    with open(path, "rb") as file:
-        properties = parse_properties(_decoded(file.read()))
+    properties = read_properties(path)
     entries = [Property(name, value, f"{name} in {path}") for name, value in properties.items()]
     return _translated(entries, overridden)
+
+
+def read_properties(path: str) -> dict[str, str]:
+    """Keys and values of a `.properties` file. Raises `ConfigError`, OSError."""
+    with open(path, "rb") as file:
+        return parse_properties(_decoded(file.read()))
 
 
 def options_from_environment(

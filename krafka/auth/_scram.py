@@ -44,11 +44,12 @@ class _SaltedPassword:
         self.bytes = salted
 
 
-class _Scram(Auth):
+class Scram(Auth):
     """The exchange of RFC 5802, for any hash."""
 
     _hash: str
     username: str = ""
+    delegation_token: bool = False
 
     def __init__(self, username: str, password: str, *, delegation_token: bool = False) -> None:
         self.delegation_token = bool(delegation_token)
@@ -168,7 +169,7 @@ class _Scram(Auth):
             )
 
 
-class ScramSha256(_Scram):
+class ScramSha256(Scram):
     """SASL's SCRAM-SHA-256: the password is not sent, and the broker proves that it knows the user.
 
     With `delegation_token` user and password are a delegation token's id and HMAC (KIP-48). A broker that asks for
@@ -182,7 +183,7 @@ class ScramSha256(_Scram):
     _hash = "sha256"
 
 
-class ScramSha512(_Scram):
+class ScramSha512(Scram):
     """SASL's SCRAM-SHA-512; otherwise as `ScramSha256`."""
 
     mechanism = "SCRAM-SHA-512"

@@ -50,6 +50,13 @@ properties_option = click.option(
     multiple=True,
     help="A producer option by Kafka's name, such as -X max.block.ms=5000; repeatable. The options above win.",
 )
+file_option = click.option(
+    "-F",
+    "--properties-file",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Producer options by Kafka's names, as in a client.properties; the place for passwords. -X wins.",
+)
 compression_option = click.option("--compression", type=click.Choice(CODECS), help="Codec of the batches.")
 
 
@@ -89,6 +96,7 @@ def cli() -> None:
 )
 @click.option("--partition", type=click.IntRange(min=0), help="Send every record to this partition.")
 @properties_option
+@file_option
 @click.option(
     "--report",
     metavar="FILE",
@@ -108,6 +116,7 @@ def produce(
     partition: int | None,
     preset: str | None,
     properties: tuple[tuple[str, str], ...],
+    properties_file: str | None,
     report: str | None,
     backend: str,
     quiet: bool,
@@ -120,7 +129,7 @@ def produce(
     """
     if options["acks"] in {"-1", "0", "1"}:
         options["acks"] = int(options["acks"])
-    config = make_config(bootstrap_servers, properties, options, preset)
+    config = make_config(bootstrap_servers, properties, options, preset, properties_file)
     arguments = backend_arguments(backend)
     _check_topic_name(topic)
     reader = _make_reader(input_format, config.max_request_size, key_field, key_separator)
@@ -216,9 +225,15 @@ def _report_file(path: str | None) -> Generator[BinaryIO | None]:
 @bootstrap_option
 @preset_option
 @properties_option
-def config(bootstrap_servers: str | None, preset: str | None, properties: tuple[tuple[str, str], ...]) -> int:
+@file_option
+def config(
+    bootstrap_servers: str | None,
+    preset: str | None,
+    properties: tuple[tuple[str, str], ...],
+    properties_file: str | None,
+) -> int:
     """Check options, and print what they change: those given, and those that follow from them. Connects to nothing."""
-    click.echo(make_config(bootstrap_servers, properties, {}, preset).explain())
+    click.echo(make_config(bootstrap_servers, properties, {}, preset, properties_file).explain())
     return 0
 
 

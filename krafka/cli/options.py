@@ -84,31 +84,36 @@ def make_config(
     properties: tuple[tuple[str, str], ...],
     options: dict[str, Any],
     preset: str | None = None,
+    file: str | None = None,
 ) -> ProducerConfig:
-    """The producer's configuration: the preset, over it properties, over them the options given.
+    """The producer's configuration: the preset, over it a file of properties, over that properties, then the options.
 
     Raises UsageError for a wrong one.
     """
     from krafka._presets import PRESETS as OPTIONS_OF_PRESETS  # noqa: PLC0415  # `krafka --help` need not wait for it
-    from krafka._properties import option_for_property_like  # noqa: PLC0415  # as above
+    from krafka._properties import option_for_property_like, read_properties  # noqa: PLC0415  # as above
     from krafka.config import ProducerConfig  # noqa: PLC0415  # as above
     from krafka.errors import ConfigError  # noqa: PLC0415  # as above
 
     repeated = {name for name, _ in properties if [other for other, _ in properties].count(name) > 1}
     if repeated:
         raise click.UsageError(f"-X gives {', '.join(sorted(repeated))} more than once")
+    try:
+        named_values = {**({} if file is None else read_properties(file)), **dict(properties)}
+    except (ConfigError, OSError) as error:
+        raise click.UsageError(f"{file}: {error}") from error
     given = {name: value for name, value in options.items() if value is not None}
     if bootstrap is not None:
         given["bootstrap_servers"] = bootstrap
-    elif not any(name in {"bootstrap.servers", "metadata.broker.list"} for name, _ in properties):
+    elif not named_values.keys() & {"bootstrap.servers", "metadata.broker.list"}:
         raise click.UsageError(
             "Missing option '-b' / '--bootstrap-servers': the brokers to connect to first, as HOST:PORT"
         )
     if preset is not None:
-        named = {option_for_property_like(name) for name, _ in properties}
+        named = {option_for_property_like(name) for name in named_values}
         sets = OPTIONS_OF_PRESETS[preset.replace("-", "_")]
         given = {**{name: value for name, value in sets.items() if name not in named}, **given}
     try:
-        return ProducerConfig.from_properties(dict(properties), **given)
+        return ProducerConfig.from_properties(named_values, **given)
     except ConfigError as error:
         raise click.UsageError(str(error)) from error

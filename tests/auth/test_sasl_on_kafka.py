@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ssl
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -20,6 +22,8 @@ from krafka.errors import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from krafka.auth import Auth
     from krafka.testing import KafkaCluster
 
@@ -89,3 +93,28 @@ async def test_no_sasl_where_it_is_expected(secured_kafka: KafkaCluster) -> None
     with anyio.fail_after(10), pytest.raises(MetadataTimeoutError, match=r"may require SASL .*auth="):
         async with Producer(secured_kafka.bootstrap_of("SASL_PLAINTEXT"), **options) as producer:
             await producer.send("secured", b"never")
+
+
+def test_the_command_line_logs_in(secured_kafka: KafkaCluster, tmp_path: Path) -> None:
+    file = tmp_path / "client.properties"
+    file.write_text(
+        f"bootstrap.servers={secured_kafka.bootstrap_of('SASL_SSL')}\nsecurity.protocol=SASL_SSL\n"
+        f"sasl.mechanism=SCRAM-SHA-512\nssl.ca.location={secured_kafka.ca_pem}\n"
+        f"sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required "
+        f'username="{USER}" password="{PASSWORD}";\n'
+    )
+
+    def produce(*arguments: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "krafka", "produce", "secured", "-F", str(file), *arguments]
+        done = subprocess.run(command, input=b"by command", capture_output=True, check=False, timeout=60)
+        return done.returncode, done.stderr.decode()
+
+    code, said = produce()
+    assert code == 0, said
+    assert b"by command" in {each.value for each in secured_kafka.sync.read("secured")}
+    file.write_text(file.read_text().replace(PASSWORD, WRONG))
+    code, said = produce()
+    assert code == 1
+    assert "invalid credentials with SASL mechanism SCRAM-SHA-512" in said
+    assert WRONG not in said
+    assert "Traceback" not in said

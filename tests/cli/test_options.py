@@ -56,6 +56,26 @@ def test_options_win_over_properties() -> None:
     assert config.acks == 1
 
 
+def test_a_file_of_properties_is_below_what_is_given_beside_it(tmp_path: Path) -> None:
+    file = tmp_path / "client.properties"
+    file.write_text(
+        "bootstrap.servers=kafka:9092\nlinger.ms=7\nbatch.size=1000\nsecurity.protocol=SASL_SSL\n"
+        "sasl.mechanism=PLAIN\nsasl.username=alice\nsasl.password=s3cr3t\n"
+    )
+    config = make_config(None, (("batch.size", "2000"),), {"linger": 0.5}, None, str(file))
+    assert (config.linger, config.batch_size, config.bootstrap_servers) == (0.5, 2000, (("kafka", 9092),))
+    config = make_config(None, (), {}, "high-throughput", str(file))
+    assert (config.linger, config.compression) == (0.007, "lz4")
+    done = CliRunner().invoke(cli, ["config", "-F", str(file)])
+    assert done.exit_code == 0
+    assert "auth = Plain(username='alice')" in done.output
+    assert "s3cr3t" not in done.output
+    file.write_text("linger.ms=\\u12\n")
+    done = CliRunner().invoke(cli, ["config", "-F", str(file), "-b", "kafka:9092"])
+    assert done.exit_code == 2
+    assert "client.properties" in done.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
