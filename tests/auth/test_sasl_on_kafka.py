@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import subprocess
 import sys
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -20,6 +21,7 @@ from krafka.errors import (
     SaslAuthenticationFailedError,
     UnsupportedSaslMechanismError,
 )
+from krafka.testing import _startup
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,3 +120,24 @@ def test_the_command_line_logs_in(secured_kafka: KafkaCluster, tmp_path: Path) -
     assert "invalid credentials with SASL mechanism SCRAM-SHA-512" in said
     assert WRONG not in said
     assert "Traceback" not in said
+
+
+async def test_a_password_is_taken_as_it_is(secured_kafka: KafkaCluster, tmp_path: Path) -> None:
+    """SASLprep would make "a" of the ordinal indicator and a blank of the wide one; Kafka does neither."""
+    password = "p\u00aass\u3000word-ß"
+    file = tmp_path / "credentials.properties"
+    escaped = password.encode("unicode_escape").decode().replace("\\x", "\\u00")
+    file.write_text(f"SCRAM-SHA-256=iterations=4096,password={escaped}\n")
+    distribution = secured_kafka.sync._distribution
+    assert distribution is not None
+    arguments = ["--bootstrap-server", secured_kafka.bootstrap, "--alter", "--entity-type", "users"]
+    arguments += ["--entity-name", "bob=a,b", "--add-config-file", str(file)]
+    await anyio.to_thread.run_sync(_startup.run_tool, distribution, "kafka.admin.ConfigCommand", arguments)
+    bootstrap = secured_kafka.bootstrap_of("SASL_PLAINTEXT")
+    async with Producer(bootstrap, auth=ScramSha256("bob=a,b", password)) as producer:
+        await producer.send("secured", b"as it is")
+    prepared = unicodedata.normalize("NFKC", password)
+    assert prepared != password
+    with pytest.raises(SaslAuthenticationFailedError):
+        async with Producer(bootstrap, auth=ScramSha256("bob=a,b", prepared)) as producer:
+            await producer.send("secured", b"never")
