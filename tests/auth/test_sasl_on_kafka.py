@@ -12,7 +12,7 @@ import anyio
 import pytest
 from secured import PASSWORD, USER, every_auth, unsecured_token
 
-from krafka import Producer
+from krafka import Producer, TransactionalProducer
 from krafka.auth import OAuthBearer, Plain, ScramSha256, ScramSha512
 from krafka.errors import (
     AuthenticationError,
@@ -141,3 +141,21 @@ async def test_a_password_is_taken_as_it_is(secured_kafka: KafkaCluster, tmp_pat
     with pytest.raises(SaslAuthenticationFailedError):
         async with Producer(bootstrap, auth=ScramSha256("bob=a,b", prepared)) as producer:
             await producer.send("secured", b"never")
+
+
+async def test_transactions_of_who_logs_in(secured_kafka: KafkaCluster) -> None:
+    bootstrap = secured_kafka.bootstrap_of("SASL_PLAINTEXT")
+    auth = ScramSha512(USER, PASSWORD)
+    producer = TransactionalProducer(bootstrap, transactional_id="logged-in", auth=auth)
+    async with producer, producer.transaction():
+        await producer.enqueue("secured", b"in a transaction")
+    assert b"in a transaction" in {each.value for each in await secured_kafka.read("secured")}
+
+
+async def test_transactions_of_who_has_the_wrong_password(secured_kafka: KafkaCluster) -> None:
+    bootstrap = secured_kafka.bootstrap_of("SASL_PLAINTEXT")
+    auth = ScramSha512(USER, WRONG)
+    producer = TransactionalProducer(bootstrap, transactional_id="logged-out", auth=auth)
+    with anyio.fail_after(5), pytest.raises(AuthenticationError, match="refused SCRAM-SHA-512"):
+        async with producer, producer.transaction():
+            await producer.enqueue("secured", b"never")

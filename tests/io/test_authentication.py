@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from typing import TYPE_CHECKING
 
 import anyio
@@ -88,7 +89,12 @@ class Counting(Auth):
 
     def __init__(self) -> None:
         self.heard: list[bytes] = []
+        self.computed_in = 0
         self.closed = False
+
+    def compute(self) -> bytes:
+        self.computed_in = threading.get_ident()
+        return b"computed"
 
     async def begin(self, host: str) -> Steps:
         return self._steps(host)
@@ -96,7 +102,7 @@ class Counting(Auth):
     def _steps(self, host: str) -> Steps:
         try:
             self.heard.append((yield host.encode()))
-            self.heard.append((yield (yield Work(lambda: b"computed"))))
+            self.heard.append((yield (yield Work(self.compute))))
             self.heard.append((yield b""))
         finally:
             self.closed = True
@@ -115,6 +121,7 @@ async def test_steps_alternate_with_answers() -> None:
         assert sent == [b"kafka", b"computed", b""]
         assert auth.heard == [b"one", b"two", b"three"]
         assert auth.closed
+        assert auth.computed_in not in {0, threading.get_ident()}
 
 
 @pytest.mark.parametrize(
@@ -338,3 +345,20 @@ def test_what_looks_like_this_machine(host: str, *, expected: bool) -> None:
 async def test_let_in_is_let_in() -> None:
     async with authenticated(ALICE, let_in) as (connection, _):
         assert connection.is_usable
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_plain_source_of_tokens_may_block_and_an_async_one_runs_on_the_loop(
+    *, is_async: bool
+) -> None:
+    called_in = []
+
+    def plain() -> str:
+        called_in.append(threading.get_ident())
+        return "t"
+
+    async def coroutine() -> str:
+        return plain()
+
+    (await OAuthBearer(coroutine if is_async else plain).begin("kafka")).close()
+    assert (called_in == [threading.get_ident()]) is is_async
