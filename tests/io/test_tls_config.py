@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import ssl
+import stat
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from krafka._io.tls import TlsContexts
 from krafka._io.transport import TcpConnector
 from krafka.auth import TlsConfig
+from krafka.auth._tls import _as_file, _Source
 from krafka.errors import AuthenticationError, ConfigError, ConnectionFailedError
 
 if TYPE_CHECKING:
@@ -295,3 +297,13 @@ def test_the_repr_shows_paths_and_no_secrets(files: Files) -> None:
         "TlsConfig(ca='/etc/ca.pem', certificate=<PEM text>, key=<PEM text>, key_password=<hidden>, "
         "check_hostname=False, server_name='kafka')"
     )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
+def test_text_is_in_a_file_that_nobody_else_can_read(files: Files, tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.umask, os.umask(0))
+        path = _as_file(_Source("key", files.key_text), stack)
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+        assert stat.S_IMODE(os.stat(os.path.dirname(path)).st_mode) == 0o700
+    assert not os.path.exists(path)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from krafka import Producer, ProducerConfig
 from krafka._jaas import parse_jaas
+from krafka._property import Property
 from krafka.auth import Auth, OAuthBearer, Plain, ScramSha256, ScramSha512, TlsConfig
 from krafka.auth._secret import Secret
 from krafka.errors import ConfigError
@@ -291,6 +292,11 @@ def test_no_secret_shows_in_what_a_configuration_tells() -> None:
     assert "username='alice'" in told
     assert SECRET not in told
     assert SECRET not in repr(ProducerConfig.describe())
+
+
+def test_where_a_value_is_from_is_told_without_it_if_it_may_be_secret() -> None:
+    assert Property("sasl.password", SECRET, "sasl.password in x").origin == "sasl.password in x"
+    assert Property("linger.ms", "5", "KAFKA_LINGER_MS").origin == "KAFKA_LINGER_MS ('5')"
 
 
 @pytest.mark.parametrize("wrong", [SECRET, ("alice", SECRET), {"password": SECRET}, Plain])
