@@ -150,18 +150,19 @@ class Authenticator:
     async def _begin_again(self, connection: Connection, ends_at: float) -> Steps | None:
         """The steps of the next authentication; None if there were none before the session ended."""
         attempt = 0
-        while True:
-            try:
-                return await self.begin(connection.address[0])
-            except KafkaError as error:
-                left = ends_at - self._clock()
-                if left <= 0:
-                    connection.end(_expired(error, connection.peer))
-                    return None
+        failure: KafkaError = ConnectionFailedError(f"{self.auth!r} was still getting ready")
+        while (left := ends_at - self._clock()) > 0:
+            with anyio.move_on_after(left):
+                try:
+                    return await self.begin(connection.address[0])
+                except KafkaError as error:
+                    failure = error
                 level = logging.DEBUG if attempt else logging.WARNING
-                logger.log(level, "the session with %s ends in %.3g s: %s", connection.peer, left, error)
-            await anyio.sleep(min(left, _RENEWAL_BACKOFF.backoff(attempt, self._random.random())))
+                logger.log(level, "the session with %s ends in %.3g s: %s", connection.peer, left, failure)
+                await anyio.sleep(_RENEWAL_BACKOFF.backoff(attempt, self._random.random()))
             attempt += 1
+        connection.end(_expired(failure, connection.peer))
+        return None
 
     def _renew_after(self, lifetime: float) -> float:
         """Seconds after which to authenticate again on a connection whose session lasts for `lifetime`."""

@@ -181,10 +181,11 @@ class Fetching:
     def __init__(self) -> None:
         self.fetched: list[float] = []
         self.failure: Exception | None = None
+        self.takes = 1.0
 
     async def __call__(self) -> Token:
         self.fetched.append(anyio.current_time())
-        await anyio.sleep(1)
+        await anyio.sleep(self.takes)
         if self.failure is not None:
             raise self.failure
         return Token("t")
@@ -252,6 +253,17 @@ async def test_a_session_that_cannot_be_renewed_ends_its_connection(
         assert type(connection.close_reason) is kind
         assert "could not be renewed" in str(connection.close_reason)
         assert str(failure) in str(connection.close_reason)
+
+
+@autojump()
+async def test_a_source_that_hangs_does_not_outlast_the_session() -> None:
+    source = Fetching()
+    async with authenticated(OAuthBearer(source), bearer) as (connection, peer):
+        begun = anyio.current_time()
+        source.takes = math.inf
+        await peer.closed_by_client(within=1000)
+        assert anyio.current_time() - begun == pytest.approx(LIFETIME_MS / 1000, abs=1)
+        assert "was still getting ready" in str(connection.close_reason)
 
 
 class Buggy(Plain):
