@@ -178,8 +178,8 @@ TRUTH = (
     Mutation(
         "say not written when a connection ends",
         CONNECTION,
-        "self._failure(pending, possibly_written=True)",
-        "self._failure(pending, possibly_written=False)",
+        "((True, written), (False, queued))",
+        "((False, written), (False, queued))",
     ),
 )
 MEMORY_AND_ENDS = (
