@@ -33,6 +33,13 @@ def hidden(value: object, owner: str, name: str) -> Secret | ConfigError:
     return ConfigError(f"{owner}: {name} {problem} (its value is not shown)", option="auth")
 
 
+def taken(found: Secret | ConfigError) -> Secret:
+    """Return what `hidden` returned, once the variable it came from is gone. Raises the `ConfigError`."""
+    if isinstance(found, ConfigError):
+        raise found
+    return found
+
+
 def required_text(value: object, owner: str, name: str) -> str:
     """Return `value` if it is text that can be sent. Raises `ConfigError`."""
     problem = _problem(value)

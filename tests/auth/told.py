@@ -1,0 +1,54 @@
+"""Takes a mechanism's steps by hand, as the room that speaks with a broker does."""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from krafka.auth._base import Work
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from krafka.auth._base import Steps
+
+
+def take(steps: Steps, answers: Iterable[bytes]) -> list[bytes]:
+    """What the mechanism sends where these are the broker's answers; it may leave some of them, and not want more."""
+    rest = iter(answers)
+    sent: list[bytes] = []
+    value: Any = None
+    while True:
+        try:
+            step = steps.send(value)
+        except StopIteration:
+            return sent
+        if isinstance(step, Work):
+            value = step.run()
+        else:
+            sent.append(step)
+            value = next(rest)
+
+
+def everything_told(error: BaseException) -> str:
+    """The error's text, notes and traceback, and the variables of our own frames, with its causes and contexts."""
+    told = [str(error), repr(error)]
+    pending: list[BaseException | None] = [error]
+    while pending:
+        each = pending.pop()
+        if each is None:
+            continue
+        told += traceback.format_exception_only(each)
+        for frame, _ in traceback.walk_tb(each.__traceback__):
+            if "krafka" in frame.f_globals.get("__name__", "").split("."):
+                told += [f"{name} = {_shown(value)}" for name, value in frame.f_locals.items()]
+        pending += (each.__cause__, each.__context__)
+        pending += getattr(each, "exceptions", ())
+    return "\n".join(told)
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception as error:  # of an object that is only half made
+        return f"<{type(error).__name__}>"
