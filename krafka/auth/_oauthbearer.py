@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-from typing import TYPE_CHECKING, Any
-
-import anyio.to_thread
+from typing import TYPE_CHECKING
 
 from krafka.auth._base import Auth
+from krafka.auth._callback import result_of
 from krafka.auth._token import Token, TokenCache
 from krafka.errors import AuthenticationError, ConfigError, ConnectionFailedError, KafkaError
 
@@ -87,7 +85,7 @@ class OAuthBearer(Auth):
 
     async def _fetch(self) -> Token:
         try:
-            token = _as_token(await self._call())
+            token = _as_token(await result_of(self._callback))
         except KafkaError as error:
             kind = ConnectionFailedError if error.is_retriable else AuthenticationError
             raise kind(f"OAUTHBEARER: {self!r} gave no token: {error}") from error
@@ -98,17 +96,6 @@ class OAuthBearer(Auth):
         if isinstance(token, str):
             raise AuthenticationError(f"OAUTHBEARER: {self!r} {token}")
         return token
-
-    async def _call(self) -> Any:
-        is_async = inspect.iscoroutinefunction(self._callback) or inspect.iscoroutinefunction(
-            getattr(self._callback, "__call__", None)  # noqa: B004 - for its kind, not for whether it is there
-        )
-        found: Any
-        if is_async:
-            found = self._callback()
-        else:
-            found = await anyio.to_thread.run_sync(self._callback, abandon_on_cancel=True)
-        return await found if inspect.isawaitable(found) else found
 
 
 def _is_function(token: object) -> bool:
