@@ -2,6 +2,7 @@
 
 from krafka.auth._assertion import SignedAssertion
 from krafka.auth._base import Auth
+from krafka.auth._gssapi import Gssapi
 from krafka.auth._msk_iam import AwsMskIam
 from krafka.auth._oauthbearer import OAuthBearer
 from krafka.auth._oidc import OidcClientCredentials, OidcJwtBearer
@@ -13,6 +14,7 @@ from krafka.auth._token import Token
 __all__ = [
     "Auth",
     "AwsMskIam",
+    "Gssapi",
     "OAuthBearer",
     "OidcClientCredentials",
     "OidcJwtBearer",
