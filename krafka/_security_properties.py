@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from krafka._jaas import parse_jaas
 from krafka._property import Property, boolean
+from krafka._sasl_properties import SASL_PROPERTIES, TOKEN_URL, aws, check_handlers, kerberos, oidc
 from krafka.auth import OAuthBearer, Plain, ScramSha256, ScramSha512, TlsConfig, Token
 from krafka.auth._secret import Secret
 from krafka.errors import ConfigError
@@ -56,6 +57,7 @@ SECURITY_PROPERTIES = frozenset(
         _KEY_PASSWORD,
         _HOST_CHECK,
         _VERIFY,
+        *SASL_PROPERTIES,
     }
 )
 """What `security_options` takes."""
@@ -174,6 +176,7 @@ def _auth(entries: Mapping[str, Property]) -> Auth:
             "give an object of krafka.auth as the option auth=",
             option="auth",
         )
+    check_handlers(entries)
     return make(entries, mechanism.text.upper())
 
 
@@ -228,14 +231,24 @@ def _scram(entries: Mapping[str, Property], mechanism: str) -> Auth:
 
 def _oauthbearer(entries: Mapping[str, Property], mechanism: str) -> Auth:
     login = login_module(entries, mechanism, "OAuthBearerLoginModule")
+    provider = oidc(entries, login)
+    if provider is not None:
+        return provider
     subject = None if login is None else login.options.get("unsecuredLoginStringClaim_sub")
     if subject is None:
         raise ConfigError(
-            f"{mechanism} needs a source of tokens, which properties cannot name; give OAuthBearer(function) as the "
-            "option auth=",
+            f"{mechanism} needs a source of tokens: set {TOKEN_URL}, or give OAuthBearer(function) as the option auth=",
             option="auth",
         )
     return OAuthBearer(UnsecuredTokens(subject.reveal()))
+
+
+def _aws_msk_iam(entries: Mapping[str, Property], mechanism: str) -> Auth:
+    return aws(entries, login_module(entries, mechanism, "IAMLoginModule"))
+
+
+def _gssapi(entries: Mapping[str, Property], mechanism: str) -> Auth:
+    return kerberos(entries, login_module(entries, mechanism, "Krb5LoginModule"))
 
 
 class UnsecuredTokens:
@@ -259,5 +272,7 @@ MECHANISMS: dict[str, Callable[[Mapping[str, Property], str], Auth]] = {
     "SCRAM-SHA-256": _scram,
     "SCRAM-SHA-512": _scram,
     "OAUTHBEARER": _oauthbearer,
+    "AWS_MSK_IAM": _aws_msk_iam,
+    "GSSAPI": _gssapi,
 }
 """By mechanism: what makes its object of the properties."""

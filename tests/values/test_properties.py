@@ -182,7 +182,7 @@ def test_librdkafkas_level_goes_with_any_codec() -> None:
             {"security.protocol": "SASL_SSL"},
             (
                 "sasl.mechanism is missing, which security.protocol ('SASL_SSL') needs: "
-                "one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER; or give auth="
+                "one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER, AWS_MSK_IAM, GSSAPI; or give auth="
             ),
         ),
         (

@@ -247,10 +247,10 @@ def test_the_callers_own_objects_win() -> None:
             "must be true or false",
         ),
         (
-            {"sasl.kerberos.service.name": "kafka"},
-            "sasl.kerberos.service.name cannot be used: give an object",
+            {"sasl.kerberos.kinit.cmd": "kinit"},
+            "sasl.kerberos.kinit.cmd cannot be used: give an object",
         ),
-        ({"sasl.login.callback.handler.class": "x"}, "Java classes cannot be loaded"),
+        ({"sasl.login.class": "x"}, "Java classes cannot be loaded"),
         (
             {"sasl.passwort": SECRET},
             "sasl.passwort is an unknown property; the nearest known one is sasl.password",
