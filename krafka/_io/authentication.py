@@ -117,7 +117,7 @@ class Authenticator:
                     continue
                 answer = await ask(SaslAuthenticateRequest(auth_bytes=step), version)  # type: ignore[arg-type]
                 if answer.error_code:
-                    raise _refusal(answer, mechanism, peer)
+                    raise _refusal(answer, self.auth, peer)
                 lifetime_ms = answer.session_lifetime_ms
                 outcome = answer.auth_bytes
         except AuthenticationError as error:
@@ -205,9 +205,9 @@ def _handshake_refusal(answer: SaslHandshakeResponse, mechanism: str, peer: str)
     return _as_authentication_error(error_for_code(answer.error_code, text))
 
 
-def _refusal(answer: SaslAuthenticateResponse, mechanism: str, peer: str) -> KafkaError:
+def _refusal(answer: SaslAuthenticateResponse, auth: Auth, peer: str) -> KafkaError:
     words = answer.error_message or "it gave no reason"
-    text = f"{peer} refused {mechanism}: {words}; check the credentials given as auth="
+    text = f"{peer} refused {auth.mechanism}: {words}; {auth.advice()}"
     return _as_authentication_error(error_for_code(answer.error_code, text))
 
 

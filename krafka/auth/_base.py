@@ -33,6 +33,10 @@ class Auth(ABC):
     reveals_secret: bool = False
     """Whether who reads along on an unencrypted connection learns what is enough to log in."""
 
+    def advice(self) -> str:
+        """What to look at where a broker refuses: the end of the error's text."""
+        return "check the credentials given as auth="
+
     @abstractmethod
     async def begin(self, host: str) -> Steps:
         """Make ready for one authentication with the broker that is `host` to its certificate.

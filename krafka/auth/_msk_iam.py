@@ -81,6 +81,14 @@ class AwsMskIam(Auth):
         """The key's id and the region; the key is not shown."""
         return f"AwsMskIam({self._keys.access_key!r}, region={self._region!r})"
 
+    def advice(self) -> str:
+        """What MSK refuses by, and the time by which it was signed: one that is minutes off counts as a wrong key."""
+        now = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(self._clock()))
+        return (
+            f"check that {self!r} may kafka-cluster:Connect to this cluster, that its region is this one, and that "
+            f"the clock is right: it is {now} UTC here"
+        )
+
     async def begin(self, host: str) -> Steps:
         """Return the one step there is, which is signed when it is taken."""
         return self._steps(host, self._keys, str(self._region))

@@ -121,6 +121,14 @@ async def test_each_authentication_is_signed_when_it_is_taken_and_good_for_15_mi
     assert second["x-amz-security-token"] == SESSION
 
 
+def test_who_is_refused_is_told_to_look_at_the_clock_too() -> None:
+    auth = at(AwsMskIam(KEY, SECRET, "us-east-1", SESSION), 1_800_000_000.0)
+    assert auth.advice() == (
+        f"check that AwsMskIam('{KEY}', region='us-east-1') may kafka-cluster:Connect to this cluster, that its region "
+        "is this one, and that the clock is right: it is 2027-01-15 08:00:00 UTC here"
+    )
+
+
 # -- the broker's answer ---------------------------------------------------------------------------------------------
 
 

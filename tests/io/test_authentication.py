@@ -14,7 +14,7 @@ from scripted_peer import METADATA, Outcomes, Peer, metadata
 from krafka._io.authentication import is_loopback
 from krafka._wire.metadata import MetadataRequest
 from krafka._wire.sasl_authenticate import SaslAuthenticateRequest, SaslAuthenticateResponse
-from krafka.auth import Auth, OAuthBearer, Plain, Token
+from krafka.auth import Auth, AwsMskIam, OAuthBearer, Plain, Token
 from krafka.auth._base import Work
 from krafka.errors import (
     AuthenticationError,
@@ -184,6 +184,25 @@ async def test_a_refused_token(code: int, message: str | None, kind: type[Except
     assert text in str(error)
     assert "broker 1 at kafka:9092" in str(error)
     assert "PLAIN" in str(error)
+
+
+async def test_a_mechanism_says_what_to_look_at_where_it_is_refused() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.answer_versions()
+        await answer_handshake(peer, "AWS_MSK_IAM")
+        await answer_token(peer, error_code=58, error_message="[6a1f]: Access denied")
+
+    error = await refusal_of(AwsMskIam("AKIA", "secret", "eu-central-1"), script)
+    assert isinstance(error, SaslAuthenticationFailedError)
+    assert "refused AWS_MSK_IAM: [6a1f]: Access denied; check that AwsMskIam('AKIA', region=" in str(error)
+    assert str(error).endswith("UTC here")
+    assert str(await refusal_of(ALICE, refuse)).endswith("; check the credentials given as auth=")
+
+
+async def refuse(peer: Peer) -> None:
+    await peer.answer_versions()
+    await answer_handshake(peer)
+    await answer_token(peer, error_code=58, error_message="no")
 
 
 async def test_the_steps_are_closed_when_the_broker_refuses() -> None:

@@ -24,7 +24,7 @@ from krafka._io.writer import RequestWriter
 from krafka._state.framing import FrameReader
 from krafka._state.pipeline import RequestPipeline
 from krafka._wire.sasl_authenticate import SaslAuthenticateRequest
-from krafka.auth import OAuthBearer, Plain, ScramSha256, ScramSha512, TlsConfig, Token
+from krafka.auth import AwsMskIam, OAuthBearer, Plain, ScramSha256, ScramSha512, TlsConfig, Token
 from krafka.auth._base import Work
 from krafka.auth._secret import Secret, required_text
 from krafka.errors import AuthenticationError, ConfigError, ConnectionFailedError
@@ -75,6 +75,7 @@ def every_auth() -> dict[str, Auth]:
         "scram-256": ScramSha256("alice", SECRET),
         "scram-512": ScramSha512("alice", SECRET, delegation_token=True),
         "oauthbearer": OAuthBearer(lambda: Token(SECRET)),
+        "aws": AwsMskIam("AKIA", SECRET, "eu-central-1", SECRET),
     }
 
 
