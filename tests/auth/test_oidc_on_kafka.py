@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from fake_provider import AUDIENCE, ISSUER, KEYS, FakeProvider, refusal
+from fake_provider import ISSUER, FakeProvider, refusal
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 from loopback_http import Answer
-from secured import LOGIN
+from token_broker import token_broker
 from told import everything_told
 
 from krafka import Producer
 from krafka.auth import OidcClientCredentials, OidcJwtBearer, SignedAssertion
 from krafka.errors import AuthenticationError
 from krafka.retry import RetryPolicy
-from krafka.testing import KafkaCluster
-from krafka.testing._startup import SMALL_JVM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from loopback_http import Asked
+
+    from krafka.testing import KafkaCluster
 
 pytestmark = [pytest.mark.anyio, pytest.mark.kafka]
 
@@ -52,25 +52,7 @@ def provider() -> Iterator[FakeProvider]:
 
 @pytest.fixture(scope="module")
 def cluster(provider: FakeProvider) -> Iterator[KafkaCluster]:
-    prefix = "listener.name.sasl_plaintext.oauthbearer.sasl."
-    found = KafkaCluster(
-        listeners={"SASL_PLAINTEXT": "SASL_PLAINTEXT"},
-        properties={
-            "sasl.enabled.mechanisms": "OAUTHBEARER",
-            f"{prefix}jaas.config": f"{LOGIN}.oauthbearer.OAuthBearerLoginModule required;",
-            f"{prefix}server.callback.handler.class": f"{LOGIN}.oauthbearer.OAuthBearerValidatorCallbackHandler",
-            f"{prefix}oauthbearer.jwks.endpoint.url": f"{provider.url}{KEYS}",
-            f"{prefix}oauthbearer.expected.audience": AUDIENCE,
-            f"{prefix}oauthbearer.expected.issuer": ISSUER,
-            f"{prefix}oauthbearer.clock.skew.seconds": "1",
-        },
-        java_options=(
-            *SMALL_JVM,
-            f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={provider.url}{KEYS}",
-        ),
-    )
-    with found.sync:
-        found.sync.create_topic("orders", partitions=3)
+    with token_broker(provider) as found:
         yield found
 
 

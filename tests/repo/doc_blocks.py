@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from auth.secured import PASSWORD, secured, unsecured_token
 from serializers.fake_registry import FakeRegistry
 
+from .doc_provider import PROVIDER, provider_and_kafka
 from .sources import ROOT, relative, tracked
 
 if TYPE_CHECKING:
@@ -115,6 +116,9 @@ def run_on_kafka(block: Block, backend: str, kafka: KafkaCluster, topic: str, fo
     if any(address in source for address in SECURED):
         run_on_secured_kafka(block, backend, topic, folder)
         return
+    if PROVIDER in source:
+        run_with_provider(block, backend, folder)
+        return
     if ADDRESS in source:
         source = source.replace(ADDRESS, kafka.bootstrap).replace(f'"{TOPIC}"', f'"{topic}"')
     with contextlib.ExitStack() as stack:
@@ -148,6 +152,14 @@ def run_on_secured_kafka(block: Block, backend: str, topic: str, folder: Path) -
     run_block(block, source, backend, folder, KAFKA_PASSWORD=PASSWORD)
     if "not her password" not in source:
         assert sum(kafka.sync.end_offsets(topic).values()) > 0
+
+
+def run_with_provider(block: Block, backend: str, folder: Path) -> None:
+    """Run a block that asks an identity provider for tokens, with a Kafka that takes them; it must send."""
+    with provider_and_kafka(folder) as provided:
+        source = block.code.replace(PROVIDER, provided.token_url).replace(ADDRESS, provided.bootstrap)
+        run_block(block, source, backend, folder, **provided.variables)
+        assert sum(provided.kafka.sync.end_offsets(TOPIC).values()) > 0
 
 
 def run_block(block: Block, source: str, backend: str, tmp_path: Path, **variables: str) -> None:

@@ -101,6 +101,16 @@ def test_plain_serializers_need_no_more_than_the_standard_library() -> None:
     assert outside - {"reprlib", "uuid", "_uuid", "platform"} == set()
 
 
+def test_ways_to_log_in_need_no_extra_before_one_is_made() -> None:
+    of_auth = loaded_by("import krafka.auth") - loaded_by("import krafka")
+    assert "krafka.auth._oidc" in of_auth
+    assert among(of_auth, SLOW | {"botocore", "cryptography", "gssapi", "httpx2", "joserfc"}) == set()
+    made = "krafka.auth.OidcClientCredentials('https://login.example/token', 'me', 'secret')"
+    assert among(loaded_by("import krafka.auth", made), {"httpx2", "joserfc"}) == {"httpx2"}
+    made = "krafka.auth.AwsMskIam('AKIA', 'secret', 'eu-central-1')"
+    assert among(loaded_by("import krafka.auth", made), {"botocore"}) == set()
+
+
 def test_help_needs_no_more_than_the_command_line() -> None:
     asking = (
         "import krafka.__main__, sys",
