@@ -191,8 +191,10 @@ class OidcJwtBearer(_Oidc):
 
     def __repr__(self) -> str:
         """Who asks whom, and with what."""
-        assertion = self._assertion if isinstance(self._assertion, SignedAssertion | os.PathLike) else "..."
-        return f"OidcJwtBearer({str(self._endpoint.url)!r}, {assertion!r})"
+        assertion = self._assertion
+        named = isinstance(assertion, SignedAssertion | os.PathLike)
+        shown = repr(assertion) if named else getattr(assertion, "__qualname__", type(assertion).__qualname__)
+        return f"OidcJwtBearer({str(self._endpoint.url)!r}, {shown})"
 
     async def _form(self) -> Form:
         from krafka.auth._token_endpoint import Form  # noqa: PLC0415 - needs an extra

@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
 
@@ -32,7 +33,6 @@ from krafka.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.anyio
 
@@ -553,6 +553,15 @@ def test_it_shows_who_asks_whom() -> None:
         f"OidcJwtBearer('{URL}', SignedAssertion('/run/key.pem', issuer='orders', subject='orders', "
         "algorithm='RS256'))"
     )
+
+
+def test_it_shows_where_assertions_come_from() -> None:
+    def vault() -> str:
+        return "a.b.c"
+
+    shown = repr(OidcJwtBearer(URL, vault))
+    assert shown == f"OidcJwtBearer('{URL}', test_it_shows_where_assertions_come_from.<locals>.vault)"
+    assert repr(OidcJwtBearer(URL, Path("/run/token"))) == f"OidcJwtBearer('{URL}', {Path('/run/token')!r})"
 
 
 @pytest.mark.parametrize("package", ["httpx2", "joserfc"])

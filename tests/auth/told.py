@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from krafka.auth._base import Work
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from krafka.auth._base import Steps
+
+TESTS = Path(__file__).parent.parent
 
 
 def take(steps: Steps, answers: Iterable[bytes]) -> list[bytes]:
@@ -31,7 +34,7 @@ def take(steps: Steps, answers: Iterable[bytes]) -> list[bytes]:
 
 
 def everything_told(error: BaseException) -> str:
-    """The error's text, notes and traceback, and the variables of our own frames, with its causes and contexts."""
+    """The error's text and notes, and the variables of every frame but a test's, with its causes and contexts."""
     told = [str(error), repr(error)]
     pending: list[BaseException | None] = [error]
     while pending:
@@ -40,7 +43,7 @@ def everything_told(error: BaseException) -> str:
             continue
         told += traceback.format_exception_only(each)
         for frame, _ in traceback.walk_tb(each.__traceback__):
-            if "krafka" in frame.f_globals.get("__name__", "").split("."):
+            if not Path(frame.f_code.co_filename).is_relative_to(TESTS):
                 told += [f"{name} = {_shown(value)}" for name, value in frame.f_locals.items()]
         pending += (each.__cause__, each.__context__)
         pending += getattr(each, "exceptions", ())
