@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
+import sys
 import warnings
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -168,8 +171,43 @@ def test_options_named_in_remarks_are_somebodys(library: str) -> None:
         assert [word for word in words if word not in known] == []
 
 
-def test_from_properties_takes_what_the_page_says() -> None:
+OAUTH = "sasl.oauthbearer."
+TOKENS = {
+    "security.protocol": "sasl_ssl",
+    "sasl.mechanism": "OAUTHBEARER",
+    f"{OAUTH}token.endpoint.url": "https://login.example/token",
+}
+CLIENT = {f"{OAUTH}client.id": "a", f"{OAUTH}client.secret": "b"}
+JWT_BEARER = {f"{OAUTH}grant.type": "urn:ietf:params:oauth:grant-type:jwt-bearer"}
+CLAIMS = {f"{OAUTH}assertion.claim.{name}": "a" for name in ("iss", "sub", "aud")}
+SIGNING = {**JWT_BEARER, **CLAIMS, f"{OAUTH}assertion.private.key.file": "a.pem"}
+KERBEROS = {"security.protocol": "sasl_ssl", "sasl.mechanism": "GSSAPI"}
+
+
+def login_companions(name: str) -> dict[str, str] | None:
+    """What must stand beside a property of an identity provider or of Kerberos."""
+    if name.startswith("sasl.kerberos."):
+        return KERBEROS
+    if not name.startswith(OAUTH):
+        return None
+    if name == f"{OAUTH}assertion.file":
+        return TOKENS | JWT_BEARER
+    if name.startswith(f"{OAUTH}assertion.private.key.p") and name.endswith("pem"):
+        return TOKENS | JWT_BEARER | CLAIMS
+    if name.startswith(f"{OAUTH}assertion.") or name == f"{OAUTH}grant.type":
+        return TOKENS | SIGNING
+    return TOKENS | {
+        each: value
+        for each, value in CLIENT.items()
+        if each.split(".")[-1] != name.rsplit(".", maxsplit=1)[-1]
+    }
+
+
+def test_from_properties_takes_what_the_page_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """Alone, each property is the option it is said to be; those without one are refused."""
+    kerberos = ModuleType("gssapi")
+    kerberos.__spec__ = ModuleSpec("gssapi", None)
+    monkeypatch.setitem(sys.modules, "gssapi", kerberos)  # it need not be installed here
     given_values = {
         "security.protocol": "ssl",
         "partitioner": "fnv1a_random",
@@ -188,6 +226,11 @@ def test_from_properties_takes_what_the_page_says() -> None:
         "sasl.mechanisms": "PLAIN",
         "enable.ssl.certificate.verification": "false",
         "ssl.endpoint.identification.algorithm": "none",
+        f"{OAUTH}method": "oidc",
+        f"{OAUTH}token.endpoint.url": "https://login.example/token",
+        f"{OAUTH}assertion.algorithm": "ES256",
+        f"{OAUTH}extensions": "a=b",
+        **JWT_BEARER,
     }
     login = {"sasl.username": "a", "sasl.password": "b", "security.protocol": "sasl_plaintext"}
     certificate = {"ssl.certificate.location": "a.pem", "security.protocol": "ssl"}
@@ -210,6 +253,8 @@ def test_from_properties_takes_what_the_page_says() -> None:
             )
             tls = {"security.protocol": "ssl"} if "ssl." in name else {}
             beside = companions.get(name, tls)
+            if cells[2] != "none":
+                beside = login_companions(name) or beside
             properties = {**servers, **beside, name: given_values.get(name, "2048")}
             if cells[2] == "none":
                 with pytest.raises(krafka.ConfigError, match=re.escape(name)):
