@@ -8,7 +8,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from told import take
 
@@ -232,6 +232,7 @@ async def test_an_answer_that_is_not_right_is_refused(
         take(await Gssapi().begin(HOST), answers)
 
 
+@settings(deadline=None)
 @given(
     answers=st.lists(
         st.binary(max_size=20) | st.just(b"go on") | st.binary(max_size=6).map(b"wrapped:".__add__),

@@ -14,7 +14,7 @@ import pytest
 from botocore import auth as botocore_auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotocoreCredentials
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from told import everything_told, take
 
@@ -67,6 +67,7 @@ def test_the_golden_cases_differ_in_what_matters() -> None:
     assert {case["session_token"] is None for case in cases} == {True, False}
 
 
+@settings(deadline=None)
 @given(
     key=st.from_regex(r"[A-Z0-9]{16,24}", fullmatch=True),
     secret=st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1),
@@ -147,6 +148,7 @@ async def test_an_answer_is_taken_where_java_takes_it(judged: dict[str, Any]) ->
     assert (answer.decode() or "It answered nothing") in str(caught.value)
 
 
+@settings(deadline=None)
 @given(position=st.integers(0, len(ACCEPTED)), put=st.binary(max_size=8), cut=st.integers(0, 8))
 def test_a_spoilt_answer_is_refused_or_means_the_same(position: int, put: bytes, cut: int) -> None:
     spoilt = ACCEPTED[:position] + put + ACCEPTED[position + cut :]
@@ -163,6 +165,7 @@ def test_a_spoilt_answer_is_refused_or_means_the_same(position: int, put: bytes,
         assert json.loads(spoilt)["version"] == "2020_10_22"
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300) | st.just(b"[" * 100_000) | st.just(b"9" * 10_000))
 def test_any_bytes_are_refused_in_our_words(answer: bytes) -> None:
     steps = AwsMskIam(KEY, SECRET, "us-east-1")._steps(HOST, Credentials(KEY, Secret(SECRET)), "us-east-1")

@@ -17,7 +17,7 @@ import anyio.lowlevel
 import pytest
 import trustme
 from fake_provider import FakeProvider, refusal
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from joserfc import jwt
 from joserfc.jwk import ECKey, OKPKey, RSAKey
@@ -308,6 +308,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(
     JSON
     | st.fixed_dictionaries(
@@ -323,6 +324,7 @@ def test_any_answer_gives_a_token_or_says_what_is_wrong(said: Any) -> None:
     assert found.expires_at is None or found.expires_at > time.time()
 
 
+@settings(deadline=None)
 @given(
     st.text(max_size=60)
     | st.binary(max_size=60).map(lambda it: f"e30.{base64.urlsafe_b64encode(it).decode()}.x")
@@ -332,6 +334,7 @@ def test_any_text_has_an_end_or_none(text: str) -> None:
     assert end is None or end > 0
 
 
+@settings(deadline=None)
 @given(answers=st.lists(st.binary(max_size=200), min_size=2, max_size=2))
 def test_any_answer_of_a_broker_is_taken_or_refused_in_our_words(answers: list[bytes]) -> None:
     auth = OidcClientCredentials(URL, "orders", SECRET)
