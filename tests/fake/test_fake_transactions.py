@@ -300,6 +300,20 @@ async def test_the_version_of_transactions_is_told(version: int, told: list[tupl
         FakeCluster(transaction_version=3)
 
 
+async def test_another_transaction_version_is_told_on_connections_that_come_later() -> None:
+    async with FakeCluster(transaction_version=1) as cluster:
+        for version in (1, 2, 0):
+            cluster.set_transaction_version(version)
+            request = ApiVersionsRequest(client_software_name="t", client_software_version="1")
+            told = await Client(cluster).ask(request, 4, broker=1)
+            levels = {feature.name: feature.max_version_level for feature in told.finalized_features}
+            assert levels.get("transaction.version", 0) == version
+            assert told.finalized_features_epoch == cluster.features_epoch
+        assert cluster.features_epoch == 3
+        with pytest.raises(ValueError, match="transaction_version is 0 to 2, got 3"):
+            cluster.set_transaction_version(3)
+
+
 # -- epochs that run out -----------------------------------------------------------------------------------------------
 
 

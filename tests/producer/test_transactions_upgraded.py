@@ -32,7 +32,7 @@ async def test_the_next_transaction_is_of_the_new_version_and_under_a_new_epoch(
     async with transactional(1, **options) as (fake, producer):
         async with producer.transaction():
             await producer.send(TOPIC, b"1")
-        fake.transaction_version = 2
+        fake.set_transaction_version(2)
         async with producer.transaction():
             await producer.send(TOPIC, b"2")
             if drops:

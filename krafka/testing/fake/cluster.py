@@ -108,10 +108,7 @@ class FakeCluster(TopicTable, AsyncContextManagerMixin):
     ) -> None:
         if brokers < 1:
             raise ValueError(f"a cluster has at least 1 broker, got {brokers}")
-        if not 0 <= transaction_version <= NEWEST_TRANSACTION_VERSION:
-            raise ValueError(
-                f"transaction_version is 0 to {NEWEST_TRANSACTION_VERSION}, got {transaction_version}"
-            )
+        _check_transaction_version(transaction_version)
         super().__init__(
             default_partitions=default_partitions,
             replication=min(replication or brokers, brokers),
@@ -121,6 +118,8 @@ class FakeCluster(TopicTable, AsyncContextManagerMixin):
         )
         self.auto_create_topics = auto_create_topics
         self.transaction_version = transaction_version
+        self.features_epoch = 0
+        """How often the cluster-wide features were changed, which ApiVersions tells along with them (KIP-584)."""
         self.max_request_size = max_request_size
         self.leader_hints = leader_hints
         self.cluster_id = "fake-cluster"
@@ -352,6 +351,16 @@ class FakeCluster(TopicTable, AsyncContextManagerMixin):
             self.coordinators.propagate()
         self.notify()
 
+    def set_transaction_version(self, version: int) -> None:
+        """Have the cluster tell clients to make other transactions from now on, as `kafka-features.sh` does.
+
+        A client hears of it on the next connection that it opens.
+        """
+        _check_transaction_version(version)
+        self.transaction_version = version
+        self.features_epoch += 1
+        self.coordinators.table.version = version
+
     def hold_markers(self) -> None:
         """Keep transactions that are ended from being completed, until `release_markers`.
 
@@ -428,6 +437,11 @@ class FakeCluster(TopicTable, AsyncContextManagerMixin):
         """A producer id that nobody has, and its first epoch."""
         self._next_producer_id += 1
         return self._next_producer_id, 0
+
+
+def _check_transaction_version(version: int) -> None:
+    if not 0 <= version <= NEWEST_TRANSACTION_VERSION:
+        raise ValueError(f"transaction_version is 0 to {NEWEST_TRANSACTION_VERSION}, got {version}")
 
 
 def _ranges(changes: Mapping[str, tuple[int, int] | None]) -> dict[int, tuple[int, int]]:

@@ -122,7 +122,7 @@ class TransactionTable:
         began: Callable[[], None],
     ) -> None:
         self.by_id: dict[str, FakeTransaction] = {}
-        self._version = version
+        self.version = version
         self._max_timeout = max_timeout
         self._new_producer_id = new_producer_id
         self._mark = mark
@@ -183,7 +183,7 @@ class TransactionTable:
 
     def _fence(self, transaction: FakeTransaction) -> None:
         """Abort without being asked; the producer's epoch is not the present one any more."""
-        bumps = self._version >= EPOCH_BUMP_FROM
+        bumps = self.version >= EPOCH_BUMP_FROM
         if not bumps:
             # No client is ever given this epoch.
             transaction.producer_epoch += 1

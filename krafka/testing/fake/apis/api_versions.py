@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from krafka._wire.api_versions import ApiVersionsRequest
+    from krafka.testing.fake.cluster import FakeCluster
 
 API_KEY = 18
 UNSUPPORTED_VERSION = 35
@@ -30,18 +31,18 @@ def _answer(call: Call, _body: ApiVersionsRequest) -> ApiVersionsResponse:
         error_code=fault.error_code if fault else 0, api_keys=_listed(call.cluster.api_ranges)
     )
     if call.request.version >= _FEATURES_FROM:
-        _tell_features(response, call.cluster.transaction_version)
+        _tell_features(response, call.cluster)
     return response
 
 
-def _tell_features(response: ApiVersionsResponse, transaction_version: int) -> None:
+def _tell_features(response: ApiVersionsResponse, cluster: FakeCluster) -> None:
+    transaction_version = cluster.transaction_version
     response.supported_features = [
         ApiVersionsResponseSupportedFeatureKey(
             name=_TRANSACTIONS, min_version=0, max_version=NEWEST_TRANSACTION_VERSION
         )
     ]
-    # Grows with each change in Kafka, and here with the only one there can be.
-    response.finalized_features_epoch = transaction_version
+    response.finalized_features_epoch = cluster.features_epoch
     if transaction_version:
         # A feature at level 0 is not listed.
         response.finalized_features = [
