@@ -300,7 +300,8 @@ class BrokerPool:
         await self._all_ended.wait()
 
     def _check_open(self) -> None:
-        if self._all_ended is not None:
+        # A task group that is cancelled takes no more tasks in a moment.
+        if self._all_ended is not None or self._task_group.cancel_scope.cancel_called:
             raise ProducerClosedError("the producer is closed; its connections are gone")
 
     def _endpoint(self, host: str, port: int) -> _Endpoint:
@@ -316,6 +317,7 @@ class BrokerPool:
                 return previous
             self._detach(previous)
             previous.end("it has idled too long")
+        self._check_open()
         link = endpoint.link = _Link(endpoint, self._note_start)
         self._links.add(link)
         self._task_group.start_soon(self._run, link, previous, name=f"krafka connection to {endpoint}")

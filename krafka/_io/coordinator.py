@@ -10,7 +10,7 @@ import anyio
 
 from krafka._state.coordinator_rules import Ask, Effect, effect_of, error_of
 from krafka._wire.find_coordinator import FindCoordinatorRequest
-from krafka.errors import ConnectionFailedError, KafkaError, RequestTimedOutError
+from krafka.errors import ConnectionFailedError, KafkaError, ProducerClosedError, RequestTimedOutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,6 +100,10 @@ class Coordinators:
             connection = await self._connection(place)
             request, version = make_request(connection)
             response = await self._exchange(connection, request, version)
+        except ProducerClosedError:
+            # Whoever asks is being ended, and told why.
+            await anyio.sleep_forever()
+            raise
         except KafkaError as error:
             return error, None, None
         failed: KafkaError | None = None
@@ -143,6 +147,8 @@ class Coordinators:
             try:
                 avoid = await self._engine.pool.any_connection(avoid=avoid)
                 return await self._ask_who(avoid, key_type, key)
+            except ProducerClosedError:
+                raise
             except KafkaError as error:
                 self.last_error = error
                 effect = effect_of(Ask.FIND_COORDINATOR, error)

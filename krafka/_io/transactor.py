@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import anyio
 
+from krafka._io.admission import Waits
 from krafka._io.coordinator import Coordinators, RefusedError
 from krafka._io.transaction_errors import given_up, outcome_unknown, timed_out
 from krafka._io.transaction_requests import TransactionRequests
@@ -51,11 +52,13 @@ class Transactor:
         self._accumulator = engine.accumulator
         self._coordinators = Coordinators(engine, transactional_id)
         self._requests = TransactionRequests(engine, transactional_id)
+        self._calls = Waits()
         self._one_at_a_time = anyio.Lock()
         self._partitions: dict[Partition, None] = {}
         self._wanted: list[Partition] = []
         self._changed = anyio.Event()
         self._adding: anyio.CancelScope | None = None
+        self._shield: anyio.CancelScope | None = None
         # Whether the coordinator knows of the open transaction, and whether it may at least.
         self._started = False
         self._maybe_started = False
@@ -241,7 +244,7 @@ class Transactor:
                     lambda response: [(response.error_code, "ApiVersions")],
                 )
             except RefusedError as refused:
-                self._raise_refusal(refused, commit=False)
+                self._raise_refusal(refused)
             if self._requests.learn_answer(response):
                 self._needs_epoch = True
 
@@ -290,6 +293,12 @@ class Transactor:
         self, offsets: Mapping[TopicPartition, OffsetAndMetadata], group: ConsumerGroupMetadata
     ) -> None:
         """Have a group's offsets committed with the transaction."""
+        with self._calls.one():
+            await self._send_offsets_in_time(offsets, group)
+
+    async def _send_offsets_in_time(
+        self, offsets: Mapping[TopicPartition, OffsetAndMetadata], group: ConsumerGroupMetadata
+    ) -> None:
         self.table.check("send_offsets_to_transaction")
         is_sent = False
         try:
@@ -335,7 +344,7 @@ class Transactor:
         )
 
     async def wind_up(self) -> None:
-        """The producer closes: end what is open, if that can be done."""
+        """The producer closes: wait for the call that is under way, and end what is open, if that can be done."""
         while self.table.running is not None:
             self._returned = anyio.Event()
             await self._returned.wait()
@@ -350,8 +359,11 @@ class Transactor:
                 logger.warning("the open transaction was not aborted at the close: %s", error)
 
     def end(self, error: KafkaError) -> None:
-        """Nothing is possible any more."""
+        """Nothing is possible any more; calls that have not returned end with this error."""
         self.table.end(error)
+        self._calls.end(error)
+        if self._shield is not None:
+            self._shield.cancel()
 
     # -- ending ---------------------------------------------------------------------------------------------------
 
@@ -361,9 +373,12 @@ class Transactor:
         is_done = False
         with anyio.move_on_after(config.max_block):
             # A cancellation now would make a riddle of what is answered in a moment, as a rule.
-            with anyio.move_on_after(min(config.close_timeout, config.max_block), shield=commit):
+            with anyio.move_on_after(
+                min(config.close_timeout, config.max_block), shield=commit
+            ) as self._shield:
                 await self._end(commit=commit)
                 is_done = True
+            self._shield = None
             if not is_done:
                 await self._end(commit=commit)
                 is_done = True
@@ -385,7 +400,7 @@ class Transactor:
                 if answer is None and (self._started or self._maybe_started or self._end_asked):
                     answer = await self._ask_end(commit=commit)
             except RefusedError as refused:
-                self._raise_refusal(refused, commit=commit)
+                self._raise_refusal(refused)
             if answer is not None:
                 self._adopt(*answer)
             self._clear()
@@ -429,7 +444,7 @@ class Transactor:
             try:
                 await self._take_identity(Ask.NEW_EPOCH, (sequences.producer_id, sequences.producer_epoch))
             except RefusedError as refused:
-                self._raise_refusal(refused, commit=False)
+                self._raise_refusal(refused)
 
     async def _take_identity(self, ask: Ask, expected: tuple[int, int]) -> None:
         response, connection = await self._coordinators.ask(
@@ -456,7 +471,17 @@ class Transactor:
         self.table.check(call)
         self.table.running = call
         try:
-            yield
+            with self._calls.one():
+                yield
+        except KafkaError as error:
+            if (
+                self._end_asked
+                and call == "commit_transaction"
+                and self.table.state is TransactionState.FATAL_ERROR
+            ):
+                # It may have been done, and what ended the producer does not say so.
+                error.possibly_written = True
+            raise
         finally:
             self.table.running = None
             self._returned.set()
@@ -474,13 +499,9 @@ class Transactor:
             refused.error.is_fatal = True
             self._engine.fail_producer(refused.error)
 
-    def _raise_refusal(self, refused: RefusedError, *, commit: bool) -> NoReturn:
-        error = refused.error
-        if commit and self._end_asked and refused.effect is Effect.FATAL:
-            # An earlier request may have been done, so that this refusal does not say what became of the commit.
-            error.possibly_written = True
+    def _raise_refusal(self, refused: RefusedError) -> NoReturn:
         self._take_refusal(refused)
-        raise error from error.__cause__
+        raise refused.error from refused.error.__cause__
 
     @property
     def _last_reason(self) -> KafkaError | None:
