@@ -388,7 +388,6 @@ class Producer(AsyncContextManagerMixin):
         else:
             await bulk.take_records(topic_or_records)
         await bulk.result.wait()
-        engine.note_result(bulk.result)
         return bulk.result
 
     async def flush(self) -> None:

@@ -11,12 +11,9 @@ from anyio.lowlevel import checkpoint
 
 from krafka._state.transaction_table import TransactionState
 from krafka.errors import (
-    BufferFullError,
     CommitOutcomeUnknownError,
     ConfigError,
-    InvalidTransactionStateError,
     KafkaError,
-    MetadataNotReadyError,
 )
 from krafka.groups import ConsumerGroupMetadata, checked_offsets
 from krafka.producer import Producer
@@ -238,11 +235,9 @@ class TransactionalProducer(Producer):
 
     def _note(self, error: KafkaError) -> None:
         """A record was refused: it is missing in the transaction, so that must not be committed."""
-        if isinstance(error, BufferFullError | MetadataNotReadyError | InvalidTransactionStateError):
-            return
         engine = self._engine_or_none
         if engine is not None and engine.transactor is not None:
-            engine.transactor.fail(error)
+            engine.transactor.record_refused(error)
 
     # -- inside ---------------------------------------------------------------------------------------------------
 

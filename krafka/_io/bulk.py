@@ -27,7 +27,7 @@ class BulkSend:
     """One `send_many` call in progress."""
 
     def __init__(self, engine: Engine) -> None:
-        self.result = SendResult()
+        self.result = SendResult(engine.on_refused)
         self._engine = engine
         self._admission = engine.admission
         self._appender = engine.accumulator.appender

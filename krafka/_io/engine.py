@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from krafka._io.transactor import Transactor
     from krafka._io.transport import Connector
     from krafka._speedups.batch import ProducerBatch
-    from krafka._speedups.delivery import Delivery, SendResult
+    from krafka._speedups.delivery import Delivery
     from krafka._state.partition import Partition
     from krafka.config import ProducerConfig
 
@@ -376,10 +376,10 @@ class Engine:
         if self.transactor is not None:
             self.transactor.record_failed(batch, error)
 
-    def note_result(self, result: SendResult) -> None:
-        """A bulk call is done; records that were refused are missing in its transaction."""
-        if self.transactor is not None and result.failed:
-            self.transactor.fail(result.failed[0][1])
+    @property
+    def on_refused(self) -> Callable[[KafkaError], None] | None:
+        """What to tell at once that a record was not taken; None if nobody has to know."""
+        return None if self.transactor is None else self.transactor.record_refused
 
     async def flush(self) -> None:
         """Return when every record appended before this call has its outcome.

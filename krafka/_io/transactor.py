@@ -17,9 +17,13 @@ from krafka._state.outcomes import Verdict
 from krafka._state.partition import NONE
 from krafka._state.transaction_table import TransactionState, TransactionTable
 from krafka.errors import (
+    BufferFullError,
     InvalidProducerEpochError,
+    InvalidTransactionStateError,
     InvalidTxnStateError,
     KafkaError,
+    MetadataNotReadyError,
+    ProducerClosedError,
     ProducerFencedError,
     TransactionAbortableError,
     TransactionAbortedError,
@@ -37,6 +41,9 @@ if TYPE_CHECKING:
     from krafka.records import TopicPartition
 
 logger = logging.getLogger(__name__)
+
+NO_PART_OF_IT = (BufferFullError, MetadataNotReadyError, InvalidTransactionStateError, ProducerClosedError)
+"""Refusals that leave a transaction as it is: of a call that may be made again, or of one that came out of turn."""
 
 
 class Transactor:
@@ -98,6 +105,11 @@ class Transactor:
         if batch.base_sequence != NONE:
             self._needs_epoch = True
         self.fail(error)
+
+    def record_refused(self, error: KafkaError) -> None:
+        """A record was not taken: it is missing in the transaction, unless it came out of turn."""
+        if not isinstance(error, NO_PART_OF_IT):
+            self.fail(error)
 
     def fail(self, error: KafkaError) -> None:
         """The open transaction, if there is one, can only be aborted."""

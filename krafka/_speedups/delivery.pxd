@@ -19,6 +19,7 @@ cdef class SendResult:
     cdef list batches
     cdef ProducerBatch last_batch
     cdef dict refused
+    cdef object on_refused
 
     cdef int add(self, ProducerBatch batch, int64_t timestamp) except -1
     cdef int refuse(self, object error) except -1

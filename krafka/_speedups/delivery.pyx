@@ -133,7 +133,8 @@ cdef class SendResult:
     everything else is computed when asked for.
     """
 
-    def __cinit__(self):
+    def __cinit__(self, on_refused=None):
+        self.on_refused = on_refused
         self.places = NULL
         self.runs = []
         self.batches = []
@@ -174,6 +175,8 @@ cdef class SendResult:
         self.refused[self.size] = error
         self.places[2 * self.size] = REFUSED
         self.size += 1
+        if self.on_refused is not None:
+            self.on_refused(error)
         return 0
 
     def add_delivery(self, Delivery delivery not None):
@@ -196,6 +199,8 @@ cdef class SendResult:
         for batch in self.batches:
             while not batch.done:
                 await batch.wait()
+        # Whoever keeps the result keeps no more than that.
+        self.on_refused = None
 
     def __len__(self):
         return self.size
