@@ -152,7 +152,7 @@ class Coordinators:
             except KafkaError as error:
                 self.last_error = error
                 effect = effect_of(Ask.FIND_COORDINATOR, error)
-                if effect is not Effect.RETRY:
+                if effect not in {Effect.RETRY, Effect.FIND_AND_RETRY}:
                     raise RefusedError(error, effect) from error
                 logger.debug("the coordinator of %r is not found yet: %s", key, error)
                 await anyio.sleep(self._engine.backoff(attempt))

@@ -1,0 +1,42 @@
+"""Answers of coordinators: what they leave of the transaction and of the producer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from krafka import KafkaError, TopicPartition, TransactionalProducer, TransactionState
+from krafka.testing import FakeCluster
+
+pytestmark = pytest.mark.anyio
+
+TOPIC = "orders"
+OPTIONS: dict[str, Any] = {"transactional_id": "billing-1", "retry_backoff": 0.001, "retry_backoff_max": 0.01}
+
+
+async def test_who_finds_coordinators_is_asked_again_until_it_knows() -> None:
+    async with FakeCluster() as cluster:
+        cluster.create_topic(TOPIC)
+        async with (
+            TransactionalProducer(cluster.bootstrap, connector=cluster, **OPTIONS) as producer,
+            producer.transaction(),
+        ):
+            cluster.fail("FindCoordinator", code=16, times=3)
+            await producer.send_offsets_to_transaction({TopicPartition(TOPIC, 0): 7}, "group")
+        assert cluster.committed_offsets("group") == {(TOPIC, 0): 7}
+
+
+@pytest.mark.parametrize("code", [48, 49, 59, -1])
+async def test_what_ends_the_producer_says_so(code: int) -> None:
+    async with FakeCluster() as cluster:
+        cluster.create_topic(TOPIC)
+        async with TransactionalProducer(cluster.bootstrap, connector=cluster, **OPTIONS) as producer:
+            await producer.begin_transaction()
+            await producer.send(TOPIC, b"v")
+            cluster.fail("EndTxn", code=code)
+            with anyio.fail_after(10), pytest.raises(KafkaError) as raised:
+                await producer.abort_transaction()
+            assert raised.value.is_fatal
+            assert producer.transaction_state is TransactionState.FATAL_ERROR
