@@ -10,7 +10,15 @@ import anyio
 
 from krafka._state.coordinator_rules import Ask, Effect, effect_of, error_of
 from krafka._wire.find_coordinator import FindCoordinatorRequest
-from krafka.errors import ConnectionFailedError, KafkaError, ProducerClosedError, RequestTimedOutError
+from krafka.errors import (
+    ConnectionFailedError,
+    CoordinatorNotAvailableError,
+    KafkaError,
+    NotCoordinatorError,
+    ProducerClosedError,
+    RequestTimedOutError,
+    UnknownServerError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +32,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _KEYS_FROM = 4
+_MAYBE_DONE = (RequestTimedOutError, CoordinatorNotAvailableError, NotCoordinatorError, UnknownServerError)
+"""Also the answers of a coordinator whose log took the change, and that lost its followers or its place too soon."""
 
 
 class KeyType(IntEnum):
@@ -46,11 +56,13 @@ class Coordinators:
     """Asks the coordinator of this producer's transactional id, and those of groups, one request at a time each.
 
     `in_doubt` says that a request may have been done although nobody knows: it may still be on its way, and reach a
-    coordinator later. Whoever makes sure that it can do no harm any more clears that.
+    coordinator later. Whoever makes sure that it can do no harm any more clears that. `may_be_done` says the same of
+    requests that were answered as well, by a coordinator that was not sure; who cares for one of them clears it before.
     """
 
     def __init__(self, engine: Engine, transactional_id: str) -> None:
         self.in_doubt = False
+        self.may_be_done = False
         self.last_error: KafkaError | None = None
         """Why the last attempt at a request failed; None once one was answered."""
         self._engine = engine
@@ -112,6 +124,8 @@ class Coordinators:
                 told = error_of(code, f"{what} at {connection.peer}", self._transactional_id)
                 if isinstance(told, RequestTimedOutError):
                     self.in_doubt = True
+                if isinstance(told, _MAYBE_DONE):
+                    self.may_be_done = True
                 # What ends the request outweighs what is to be retried.
                 if failed is None or effect_of(ask, failed) in {Effect.RETRY, Effect.FIND_AND_RETRY}:
                     failed = told
@@ -122,10 +136,10 @@ class Coordinators:
             return await connection.request(request, version=version)
         except KafkaError as error:
             if error.possibly_written:
-                self.in_doubt = True
+                self.in_doubt = self.may_be_done = True
             raise
         except BaseException:
-            self.in_doubt = True
+            self.in_doubt = self.may_be_done = True
             raise
 
     async def _connection(self, place: tuple[KeyType, str]) -> Connection:

@@ -171,6 +171,7 @@ class Transactor:
             wanted, self._wanted = self._wanted, []
             if not self._is_going_on:
                 return
+            self._coordinators.may_be_done = False
             try:
                 await self._coordinators.ask(
                     Ask.ADD_PARTITIONS,
@@ -181,7 +182,7 @@ class Transactor:
                 self._take_refusal(refused)
                 return
             finally:
-                self._maybe_started = self._maybe_started or self._coordinators.in_doubt
+                self._maybe_started = self._maybe_started or self._coordinators.may_be_done
             self._started = True
             for partition in wanted:
                 partition.enrolled = True
@@ -420,8 +421,7 @@ class Transactor:
 
     async def _ask_end(self, *, commit: bool) -> tuple[EndTxnResponse, Connection] | None:
         """Have the transaction ended; None if there turned out to be none."""
-        was_in_doubt = self._coordinators.in_doubt
-        self._coordinators.in_doubt = False
+        self._coordinators.may_be_done = False
         try:
             answer = await self._coordinators.ask(
                 Ask.COMMIT if commit else Ask.ABORT,
@@ -434,8 +434,7 @@ class Transactor:
             # What would have begun the transaction never came, so that there is nothing to abort.
             return None
         finally:
-            self._end_asked = self._end_asked or self._coordinators.in_doubt
-            self._coordinators.in_doubt = self._coordinators.in_doubt or was_in_doubt
+            self._end_asked = self._end_asked or self._coordinators.may_be_done
         self._end_asked = True
         return answer
 

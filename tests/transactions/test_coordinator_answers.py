@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from krafka import KafkaError, TopicPartition, TransactionalProducer, TransactionState
+from krafka.errors import CommitOutcomeUnknownError, UnknownServerError
 from krafka.testing import FakeCluster
 
 pytestmark = pytest.mark.anyio
@@ -40,3 +41,33 @@ async def test_what_ends_the_producer_says_so(code: int) -> None:
                 await producer.abort_transaction()
             assert raised.value.is_fatal
             assert producer.transaction_state is TransactionState.FATAL_ERROR
+
+
+@pytest.mark.parametrize("code", [7, 15, 16])
+async def test_a_commit_that_a_coordinator_was_not_sure_of_is_in_doubt_until_it_is(code: int) -> None:
+    async with FakeCluster() as cluster:
+        cluster.create_topic(TOPIC)
+        async with TransactionalProducer(
+            cluster.bootstrap, connector=cluster, max_block=0.2, **OPTIONS
+        ) as producer:
+            await producer.begin_transaction()
+            await producer.send(TOPIC, b"v")
+            unsure = cluster.fail("EndTxn", code=code, times=None, after_append=True)
+            with pytest.raises(CommitOutcomeUnknownError):
+                await producer.commit_transaction()
+            assert producer.transaction_state is TransactionState.COMMITTING
+            cluster.heal(unsure)
+            await producer.commit_transaction()
+        assert [record.value for record in cluster.topics[TOPIC].partitions[0].log.committed()] == [b"v"]
+
+
+async def test_a_commit_that_ended_in_an_unknown_error_may_have_happened() -> None:
+    async with FakeCluster() as cluster:
+        cluster.create_topic(TOPIC)
+        async with TransactionalProducer(cluster.bootstrap, connector=cluster, **OPTIONS) as producer:
+            await producer.begin_transaction()
+            await producer.send(TOPIC, b"v")
+            cluster.fail("EndTxn", code=-1, after_append=True)
+            with pytest.raises(UnknownServerError) as raised:
+                await producer.commit_transaction()
+            assert raised.value.possibly_written
