@@ -21,11 +21,12 @@ def given_up(batch: ProducerBatch, reason: KafkaError | None) -> TransactionAbor
     return error
 
 
-def timed_out(call: str, limit: float, last_reason: KafkaError | None) -> TransactionTimeoutError:
-    """The error of a call that was not done within `limit` seconds."""
+def timed_out(
+    call: str, limit: float, last_reason: KafkaError | None, *, then: str = "it may be called again"
+) -> TransactionTimeoutError:
+    """The error of a call that was not done within `limit` seconds; `then` says what can be done about it."""
     error = TransactionTimeoutError(
-        f"{call}() was not done within {limit:g} s (max_block); it may be called again"
-        + _because(last_reason)
+        f"{call}() was not done within {limit:g} s (max_block); {then}{_because(last_reason)}"
     )
     error.__cause__ = last_reason
     return error

@@ -13,6 +13,7 @@ from krafka._io.coordinator import Coordinators, RefusedError
 from krafka._io.transaction_errors import given_up, outcome_unknown, timed_out
 from krafka._io.transaction_requests import TransactionRequests
 from krafka._state.coordinator_rules import Ask, Effect
+from krafka._state.open_transaction import OpenTransaction
 from krafka._state.outcomes import Verdict
 from krafka._state.partition import NONE
 from krafka._state.transaction_table import TransactionState, TransactionTable
@@ -57,20 +58,17 @@ class Transactor:
         self.table = TransactionTable()
         self._engine = engine
         self._accumulator = engine.accumulator
+        assert engine.accumulator.sequences is not None  # noqa: S101 - every transactional producer has them
+        self._sequences = engine.accumulator.sequences
         self._coordinators = Coordinators(engine, transactional_id)
         self._requests = TransactionRequests(engine, transactional_id)
         self._calls = Waits()
         self._one_at_a_time = anyio.Lock()
-        self._partitions: dict[Partition, None] = {}
-        self._wanted: list[Partition] = []
         self._changed = anyio.Event()
         self._adding: anyio.CancelScope | None = None
         self._shield: anyio.CancelScope | None = None
-        # Whether the coordinator knows of the open transaction, and whether it may at least.
-        self._started = False
-        self._maybe_started = False
+        self._open = OpenTransaction(self._sequences)
         self._needs_epoch = False
-        self._end_asked = False
         # What the coordinator answered to an end that was asked for before the transaction's records had theirs.
         self._early_end: tuple[EndTxnResponse, Connection] | None = None
         self._questioned: list[tuple[ProducerBatch, KafkaError]] = []
@@ -87,15 +85,7 @@ class Transactor:
 
     def enlist(self, partition: Partition) -> None:
         """A partition has its first record in this transaction."""
-        if partition in self._partitions:
-            return
-        self._partitions[partition] = None
-        if self.version > 1:
-            # The partition's leader tells the coordinator.
-            self._started = True
-            partition.enrolled = True
-        else:
-            self._wanted.append(partition)
+        if self._open.enlist(partition, self.version):
             self._changed.set()
 
     def record_failed(self, batch: ProducerBatch, error: KafkaError) -> None:
@@ -157,7 +147,7 @@ class Transactor:
                 self._drop(only_unsent=True)
             if self._questioned:
                 await self._ask_why()
-            while self._wanted and self._is_going_on:
+            while self._open.wanted and self._is_going_on:
                 with anyio.CancelScope() as self._adding:
                     await self._add_partitions()
                 self._adding = None
@@ -168,7 +158,7 @@ class Transactor:
 
     async def _add_partitions(self) -> None:
         async with self._one_at_a_time:
-            wanted, self._wanted = self._wanted, []
+            wanted, self._open.wanted = self._open.wanted, []
             if not self._is_going_on:
                 return
             self._coordinators.may_be_done = False
@@ -182,8 +172,8 @@ class Transactor:
                 self._take_refusal(refused)
                 return
             finally:
-                self._maybe_started = self._maybe_started or self._coordinators.may_be_done
-            self._started = True
+                self._open.maybe_started = self._open.maybe_started or self._coordinators.may_be_done
+            self._open.started = True
             for partition in wanted:
                 partition.enrolled = True
                 self._accumulator.settle(partition)
@@ -273,7 +263,7 @@ class Transactor:
                     self._raise_reason("commit_transaction")
                 await self._end_in_time(commit=True)
             finally:
-                if not self._end_asked:
+                if not self._open.end_asked:
                     # The coordinator knows nothing of a commit, so it is not one.
                     self.table.swap(TransactionState.COMMITTING, TransactionState.IN_TRANSACTION)
 
@@ -299,46 +289,32 @@ class Transactor:
                     break
                 await self._engine.flush()
             await records.wait_until_empty()
-            self._wanted.clear()
+            self._open.wanted.clear()
             await self._end_in_time(commit=False)
 
     async def send_offsets(
         self, offsets: Mapping[TopicPartition, OffsetAndMetadata], group: ConsumerGroupMetadata
     ) -> None:
-        """Have a group's offsets committed with the transaction."""
+        """Have a group's offsets committed with the transaction, which can only be aborted if they are not taken."""
+        call = "send_offsets_to_transaction"
         with self._calls.one():
-            await self._send_offsets_in_time(offsets, group)
-
-    async def _send_offsets_in_time(
-        self, offsets: Mapping[TopicPartition, OffsetAndMetadata], group: ConsumerGroupMetadata
-    ) -> None:
-        self.table.check("send_offsets_to_transaction")
-        is_sent = False
-        try:
-            with anyio.move_on_after(self._engine.config.max_block):
-                async with self._one_at_a_time:
-                    self.table.check("send_offsets_to_transaction")
-                    self._maybe_started = is_sent = True
-                    await self._send_offsets(offsets, group)
-                    self._started = True
-                return
-        except RefusedError as refused:
-            self._take_refusal(refused)
-            error = refused.error
-            error.requires_abort = refused.effect is Effect.ABORT
-            raise error from error.__cause__
-        except anyio.get_cancelled_exc_class():
-            if is_sent:
-                self.fail(
-                    TransactionAbortableError(
-                        "send_offsets_to_transaction() was cancelled before it was done"
-                    )
-                )
-            raise
-        timeout = timed_out("send_offsets_to_transaction", self._engine.config.max_block, self._last_reason)
-        if is_sent:
+            try:
+                with anyio.move_on_after(self._engine.config.max_block):
+                    async with self._one_at_a_time:
+                        self.table.check(call)
+                        self._open.maybe_started = True
+                        await self._send_offsets(offsets, group)
+                        self._open.started = True
+                    return
+            except RefusedError as refused:
+                self._raise_refusal(refused)
+            except anyio.get_cancelled_exc_class():
+                self.fail(TransactionAbortableError(f"{call}() was cancelled before it was done"))
+                raise
+            limit = self._engine.config.max_block
+            timeout = timed_out(call, limit, self._last_reason, then="the transaction can only be aborted")
             self.fail(timeout)
-        raise timeout
+            raise timeout
 
     async def _send_offsets(
         self, offsets: Mapping[TopicPartition, OffsetAndMetadata], group: ConsumerGroupMetadata
@@ -397,7 +373,7 @@ class Transactor:
                 is_done = True
         if is_done:
             return
-        if commit and self._end_asked:
+        if commit and self._open.end_asked:
             raise outcome_unknown(config.max_block, self._last_reason)
         call = "commit_transaction" if commit else "abort_transaction"
         raise timed_out(call, config.max_block, self._last_reason)
@@ -410,8 +386,11 @@ class Transactor:
                 self._raise_reason("commit_transaction" if commit else "abort_transaction")
             answer = self._early_end
             try:
-                if answer is None and (self._started or self._maybe_started or self._end_asked):
-                    answer = await self._ask_end(commit=commit)
+                if answer is None and self._open.is_to_be_ended(self.version):
+                    if commit or self._open.is_begun(self.version):
+                        answer = await self._ask_end(commit=commit)
+                    else:
+                        await self._take_new_epoch()
             except RefusedError as refused:
                 self._raise_refusal(refused)
             if answer is not None:
@@ -429,13 +408,14 @@ class Transactor:
                 lambda response: [(response.error_code, f"EndTxn to {'commit' if commit else 'abort'}")],
             )
         except RefusedError as refused:
-            if commit or self._started or not isinstance(refused.error, InvalidTxnStateError):
+            is_sure = self._open.started or self.version > 1
+            if commit or is_sure or not isinstance(refused.error, InvalidTxnStateError):
                 raise
             # What would have begun the transaction never came, so that there is nothing to abort.
             return None
         finally:
-            self._end_asked = self._end_asked or self._coordinators.may_be_done
-        self._end_asked = True
+            self._open.end_asked = self._open.end_asked or self._coordinators.may_be_done
+        self._open.end_asked = True
         return answer
 
     def _adopt(self, response: EndTxnResponse, connection: Connection) -> None:
@@ -449,13 +429,15 @@ class Transactor:
             self._needs_epoch = True
 
     async def _renew_epoch(self) -> None:
-        sequences = self._accumulator.sequences
-        assert sequences is not None  # noqa: S101 - every transactional producer has them
         async with self._one_at_a_time:
             try:
-                await self._take_identity(Ask.NEW_EPOCH, (sequences.producer_id, sequences.producer_epoch))
+                await self._take_new_epoch()
             except RefusedError as refused:
                 self._raise_refusal(refused)
+
+    async def _take_new_epoch(self) -> None:
+        present = self._sequences.producer_id, self._sequences.producer_epoch
+        await self._take_identity(Ask.NEW_EPOCH, present)
 
     async def _take_identity(self, ask: Ask, expected: tuple[int, int]) -> None:
         response, connection = await self._coordinators.ask(
@@ -468,11 +450,7 @@ class Transactor:
         self._engine.take_identity(response.producer_id, response.producer_epoch)
 
     def _clear(self) -> None:
-        for partition in self._partitions:
-            partition.enrolled = False
-        self._partitions.clear()
-        self._wanted.clear()
-        self._started = self._maybe_started = self._end_asked = False
+        self._open.clear()
         self._early_end = None
 
     # -- errors ---------------------------------------------------------------------------------------------------
@@ -485,11 +463,8 @@ class Transactor:
             with self._calls.one():
                 yield
         except KafkaError as error:
-            if (
-                self._end_asked
-                and call == "commit_transaction"
-                and self.table.state is TransactionState.FATAL_ERROR
-            ):
+            is_over = self.table.state is TransactionState.FATAL_ERROR
+            if is_over and self._open.end_asked and call == "commit_transaction":
                 # It may have been done, and what ended the producer does not say so.
                 error.possibly_written = True
             raise
