@@ -478,11 +478,11 @@ class Transactor:
         self._engine.gate(self.table.refusal("send"), aborts=self.gives_up)
 
     def _take_refusal(self, refused: RefusedError) -> None:
+        refused.error.is_fatal = refused.effect is Effect.FATAL
         if refused.effect is Effect.ABORT:
             refused.error.requires_abort = True
             self.fail(refused.error)
         elif refused.effect is Effect.FATAL:
-            refused.error.is_fatal = True
             self._engine.fail_producer(refused.error)
 
     def _raise_refusal(self, refused: RefusedError) -> NoReturn:

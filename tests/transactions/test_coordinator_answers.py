@@ -8,7 +8,11 @@ import anyio
 import pytest
 
 from krafka import KafkaError, TopicPartition, TransactionalProducer, TransactionState
-from krafka.errors import CommitOutcomeUnknownError, UnknownServerError
+from krafka.errors import (
+    CommitOutcomeUnknownError,
+    TransactionalIdAuthorizationFailedError,
+    UnknownServerError,
+)
 from krafka.testing import FakeCluster
 
 pytestmark = pytest.mark.anyio
@@ -71,3 +75,18 @@ async def test_a_commit_that_ended_in_an_unknown_error_may_have_happened() -> No
             with pytest.raises(UnknownServerError) as raised:
                 await producer.commit_transaction()
             assert raised.value.possibly_written
+
+
+async def test_an_id_that_may_not_be_used_yet_is_no_end() -> None:
+    async with (
+        FakeCluster() as cluster,
+        TransactionalProducer(
+            cluster.bootstrap, connector=cluster, init_on_enter=False, **OPTIONS
+        ) as producer,
+    ):
+        cluster.fail("InitProducerId", code=53)
+        with pytest.raises(TransactionalIdAuthorizationFailedError) as raised:
+            await producer.init_transactions()
+        assert not raised.value.is_fatal
+        await producer.init_transactions()
+        assert producer.transaction_state is TransactionState.READY
