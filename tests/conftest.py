@@ -16,6 +16,9 @@ BACKENDS = [
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("simulation", "krafka's simulation (tests/simulation)")
     group.addoption("--seeds", type=int, default=2000, help="how many seeds to run")
+    group.addoption(
+        "--transaction-seeds", type=int, default=1000, help="how many of tests/simulation_transactions"
+    )
     group.addoption("--first-seed", type=int, default=0, help="the first of them")
     group.addoption("--seed", type=int, help="run this seed alone, and print all of it")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING
 
 from krafka.errors import (
@@ -18,6 +19,7 @@ from .plan import HARSH
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from krafka._io.engine import Engine
     from krafka.testing.fake import FakeRecord
     from krafka.testing.fake.log import PartitionLog
 
@@ -43,10 +45,11 @@ def find_violations(world: World, logs: Logs) -> list[str]:
     places: Places = {}
     violations: list[str] = []
     for log, entries in logs:
-        violations += _judge_log(world, records, places, log, entries)
+        violations += judge_log(world, records, places, log, entries)
     for record in world.records:
-        violations += _judge_record(world, record, places.get(record.name, []))
-    violations += _judge_remains(world)
+        violations += judge_record(world, record, places.get(record.name, []))
+        violations += _judge_success(world, record)
+    violations += judge_remains(world.engine)
     return violations
 
 
@@ -55,14 +58,16 @@ def name_of(entry: FakeRecord) -> str:
     return (entry.value or b"").split(b" ", 1)[0].decode()
 
 
-def _judge_log(
+def judge_log(
     world: World, records: dict[str, Record], places: Places, log: PartitionLog, entries: Sequence[FakeRecord]
 ) -> Iterator[str]:
     """One log by itself: nothing unknown, no holes, each caller's records in order."""
     where = f"{log.topic}-{log.partition}"
     last: dict[int, Record] = {}
     seen: set[str] = set()
-    for offset, entry in enumerate(entries):
+    markers = {marker.offset for marker in log.markers}
+    offsets = (offset for offset in count() if offset not in markers)
+    for offset, entry in zip(offsets, entries, strict=False):
         at = f"{where} offset {entry.offset}"
         if entry.offset != offset:
             yield f"hole: {at} where {offset} is next"
@@ -98,7 +103,7 @@ def _stamps(world: World, topic: str) -> bool:
     return any("message.timestamp.type" in each.config for each in world.plan.topics if each.name == topic)
 
 
-def _judge_record(
+def judge_record(
     world: World, record: Record, places: list[tuple[PartitionLog, FakeRecord]]
 ) -> Iterator[str]:
     """One record: an outcome, in time, and true."""
@@ -130,7 +135,6 @@ def _judge_record(
         if record.partition is not None and record.partition != log.partition:
             yield f"partition: {told}, but was sent to {record.partition}"
     yield from _judge_time(world, record)
-    yield from _judge_success(world, record)
 
 
 def _judge_delivery(record: Record) -> Iterator[str]:
@@ -220,10 +224,10 @@ def _is_unwelcome(world: World, record: Record) -> bool:
     return len(record.value) + overhead > int(config.get("max.message.bytes", 1 << 20))
 
 
-def _judge_remains(world: World) -> Iterator[str]:
+def judge_remains(engine: Engine) -> Iterator[str]:
     """What is left in the producer: nothing."""
-    accumulator = world.engine.accumulator
-    held = world.plan.options["buffer_memory"] - accumulator.memory.available
+    accumulator = engine.accumulator
+    held = engine.config.buffer_memory - accumulator.memory.available
     if held:
         yield f"memory: {held} bytes of buffer_memory are not free again"
     if accumulator.memory.waiting:

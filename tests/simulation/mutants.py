@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.simulation_transactions.mutations import ALL as TRANSACTIONAL
+
 from .mutations import ALL, Mutation
 from .runner import default_jobs
 
@@ -27,7 +29,9 @@ class Catch(NamedTuple):
     kinds: str
 
 
-def hunt(mutation: Mutation, *, seeds: int = SEEDS, first_seed: int = 0, jobs: int = 1) -> Catch | None:
+def hunt(
+    mutation: Mutation, *, seeds: int = SEEDS, first_seed: int = 0, jobs: int = 1, transactions: bool = False
+) -> Catch | None:
     """Break a copy of the package, and run seeds until one notices; None if none of them does."""
     with tempfile.TemporaryDirectory(prefix="krafka-mutant-") as folder:
         copy = Path(folder)
@@ -35,6 +39,7 @@ def hunt(mutation: Mutation, *, seeds: int = SEEDS, first_seed: int = 0, jobs: i
         apply(mutation, copy)
         command = [sys.executable, "-m", "tests.simulation", "--brief", "--stop-after", "1"]
         command += ["--seeds", str(seeds), "--first-seed", str(first_seed), "--jobs", str(jobs)]
+        command += ["--transactions"] if transactions else []
         done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
     if done.returncode not in {0, 1} or "seeds in" not in done.stdout:
         raise RuntimeError(f"the simulation of {mutation.name!r} did not run:\n{done.stdout}{done.stderr}")
@@ -45,7 +50,8 @@ def hunt(mutation: Mutation, *, seeds: int = SEEDS, first_seed: int = 0, jobs: i
 def _copy(target: Path) -> None:
     skipped = shutil.ignore_patterns("__pycache__", "*.pyx", "*.c", "cli")
     shutil.copytree(ROOT / "krafka", target / "krafka", ignore=skipped)
-    shutil.copytree(ROOT / "tests" / "simulation", target / "tests" / "simulation", ignore=skipped)
+    for room in ("simulation", "simulation_transactions"):
+        shutil.copytree(ROOT / "tests" / room, target / "tests" / room, ignore=skipped)
     # Modules that are Python means the same compiled; what is mutated is the source, so that is what has to run.
     for room in ("_state", "_io"):
         for compiled in (target / "krafka" / room).glob("*.so"):
@@ -70,11 +76,19 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=SEEDS, help="how many seeds each may take")
     parser.add_argument("--first-seed", type=int, default=0, help="the first of them")
     parser.add_argument("--jobs", type=int, default=default_jobs(), help="processes")
+    parser.add_argument("--transactions", action="store_true", help="those of tests/simulation_transactions")
     arguments = parser.parse_args()
     escaped = []
-    for mutation in (each for each in ALL if arguments.name in each.name):
+    mutations = TRANSACTIONAL if arguments.transactions else ALL
+    for mutation in (each for each in mutations if arguments.name in each.name):
         began = time.monotonic()
-        catch = hunt(mutation, seeds=arguments.seeds, first_seed=arguments.first_seed, jobs=arguments.jobs)
+        catch = hunt(
+            mutation,
+            seeds=arguments.seeds,
+            first_seed=arguments.first_seed,
+            jobs=arguments.jobs,
+            transactions=arguments.transactions,
+        )
         took = time.monotonic() - began
         what = "got away" if catch is None else f"seed {catch.seed}: {catch.kinds}"
         print(f"{mutation.name:58} {took:5.1f} s  {what}", flush=True)

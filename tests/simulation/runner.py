@@ -12,13 +12,13 @@ import traceback
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from .plan import make_plan
+from .plan import Plan, make_plan
 from .world import World, run_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
     from types import FrameType
 
@@ -29,6 +29,17 @@ TRACE_SHOWN = 150
 VIOLATIONS_SHOWN = 12
 RECORDS_SHOWN = 25
 MOST_FAILURES = 5
+
+
+class Kind(NamedTuple):
+    """A kind of runs: how a seed is run, what it stands for, and the folder whose tests run it."""
+
+    run_seed: Callable[[int], World]
+    make_plan: Callable[[int], Plan]
+    folder: str
+
+
+RECORDS = Kind(run_seed, make_plan, "tests/simulation")
 
 
 class BusyError(BaseException):
@@ -70,17 +81,18 @@ class Summary:
         )
 
 
-def replay_command(seed: int) -> str:
+def replay_command(seed: int, kind: Kind = RECORDS) -> str:
     """The command that runs one seed again."""
-    return f"pytest tests/simulation --seed {seed}"
+    return f"pytest {kind.folder} --seed {seed}"
 
 
-def report(world: World, *, trace_shown: int = TRACE_SHOWN) -> str:
+def report(world: World, kind: Kind = RECORDS, *, trace_shown: int = TRACE_SHOWN) -> str:
     """Everything about a run: its plan, what broke, the records concerned, the end of the trace."""
     shown = world.trace[-trace_shown:] if trace_shown else []
     records = sorted(world.records, key=lambda record: record.metadata is not None)
+    again = replay_command(world.plan.seed, kind)
     lines = [
-        f"seed {world.plan.seed} broke {len(world.violations)} promises; again: {replay_command(world.plan.seed)}",
+        f"seed {world.plan.seed} broke {len(world.violations)} promises; again: {again}",
         world.plan.describe(),
         f"the last {len(shown)} of {len(world.trace)} events:",
         *(f"  {entry[0]:9.4f} {' '.join(str(each)[:200] for each in entry[1:])}" for entry in shown),
@@ -92,33 +104,33 @@ def report(world: World, *, trace_shown: int = TRACE_SHOWN) -> str:
     return "\n".join(lines)
 
 
-def run_one(seed: int) -> tuple[World | None, Failure | None]:
+def run_one(seed: int, kind: Kind = RECORDS) -> tuple[World | None, Failure | None]:
     """Run a seed within its CPU time; the failure says what went wrong, if anything did."""
     try:
         with _time_limit(BUSY_SECONDS):
-            world = run_seed(seed)
+            world = kind.run_seed(seed)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
         text = "".join(traceback.format_exception(error))
-        plan = make_plan(seed).describe()
-        again = replay_command(seed)
+        plan = kind.make_plan(seed).describe()
+        again = replay_command(seed, kind)
         return None, Failure(
             seed, (type(error).__name__,), f"seed {seed} raised; again: {again}\n{plan}\n{text}"
         )
     if not world.violations:
         return world, None
     kinds = tuple(dict.fromkeys(violation.partition(":")[0] for violation in world.violations))
-    return world, Failure(seed, kinds, report(world))
+    return world, Failure(seed, kinds, report(world, kind))
 
 
-def run_and_report(seed: int) -> tuple[str, Failure | None]:
+def run_and_report(seed: int, kind: Kind = RECORDS) -> tuple[str, Failure | None]:
     """Run a seed: all of it as text, and what went wrong, if anything did."""
-    world, failure = run_one(seed)
+    world, failure = run_one(seed, kind)
     if world is None:
         assert failure is not None
         return failure.report, failure
-    return report(world, trace_shown=len(world.trace)), failure
+    return report(world, kind, trace_shown=len(world.trace)), failure
 
 
 @contextmanager
@@ -137,11 +149,11 @@ def _time_limit(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGPROF, before)
 
 
-def run_chunk(seeds: Sequence[int]) -> Summary:
+def run_chunk(seeds: Sequence[int], kind: Kind = RECORDS) -> Summary:
     """Run some seeds in this process."""
     summary = Summary()
     for seed in seeds:
-        world, failure = run_one(seed)
+        world, failure = run_one(seed, kind)
         summary.seeds += 1
         if world is not None:
             summary.records += len(world.records)
@@ -154,19 +166,24 @@ def run_chunk(seeds: Sequence[int]) -> Summary:
 
 
 def run_many(
-    seeds: Sequence[int], *, jobs: int, most_failures: int = MOST_FAILURES, until: float = float("inf")
+    seeds: Sequence[int],
+    kind: Kind = RECORDS,
+    *,
+    jobs: int,
+    most_failures: int = MOST_FAILURES,
+    until: float = float("inf"),
 ) -> Summary:
     """Run seeds in `jobs` processes, until so many have failed; `until` is a time of `time.monotonic`."""
     began = time.monotonic()
     total = Summary()
     if jobs == 1:
         for chunk in _chunks(seeds):
-            total.add(run_chunk(chunk))
+            total.add(run_chunk(chunk, kind))
             if len(total.failures) >= most_failures or time.monotonic() > until:
                 break
     else:
         with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), faulthandler.enable) as pool:
-            _feed(pool, _chunks(seeds), total, jobs, most_failures, until)
+            _feed(pool, _chunks(seeds), kind, total, jobs, most_failures, until)
     total.failures.sort(key=lambda failure: failure.seed)
     total.seconds = time.monotonic() - began
     return total
@@ -175,6 +192,7 @@ def run_many(
 def _feed(
     pool: ProcessPoolExecutor,
     chunks: Iterator[Sequence[int]],
+    kind: Kind,
     total: Summary,
     jobs: int,
     most_failures: int,
@@ -184,7 +202,7 @@ def _feed(
     while True:
         goes_on = len(total.failures) < most_failures and time.monotonic() < until
         while goes_on and len(running) < 2 * jobs and (chunk := next(chunks, None)) is not None:
-            running.add(pool.submit(run_chunk, chunk))
+            running.add(pool.submit(run_chunk, chunk, kind))
         if not running:
             return
         done, running = wait(running, return_when=FIRST_COMPLETED)

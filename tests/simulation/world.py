@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from krafka import Delivery, RecordMetadata
     from krafka.testing.fake import ReceivedRequest
 
+    from .judge import Logs
     from .record import Record
 
 WALL_CLOCK = 1_700_000_000_000
@@ -150,7 +151,7 @@ class World:
             for topic in plan.topics:
                 cluster.create_topic(topic.name, topic.partitions, config=topic.config)
             self._listen(cluster)
-            self.weather = Weather(self, cluster)
+            self.weather = self._make_weather(cluster)
             async with anyio.create_task_group() as watchers, anyio.create_task_group() as sky:
                 self._watchers = watchers
                 await self._produce(cluster, sky)
@@ -162,7 +163,13 @@ class World:
             logs = self.weather.logs()
         left = trio.lowlevel.current_statistics().tasks_living
         self.check(left == tasks, "tasks", f"{left - tasks} tasks are left")
-        self.violations += find_violations(self, logs)
+        self.violations += self._judge(logs)
+
+    def _make_weather(self, cluster: FakeCluster) -> Weather:
+        return Weather(self, cluster)
+
+    def _judge(self, logs: Logs) -> list[str]:
+        return find_violations(self, logs)
 
     def _listen(self, cluster: FakeCluster) -> None:
         note_request = cluster.note
