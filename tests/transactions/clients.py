@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 import anyio
 import anyio.to_thread
 
+from krafka import CommitOutcomeUnknownError, KafkaError, TransactionalProducer, TransactionState
+
 from .judge import End
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
+
+    from krafka import Delivery
 
     from .judge import Transaction
 
@@ -54,12 +58,13 @@ class KrafkaClient:
             "transaction_timeout": TRANSACTION_TIMEOUT,
             "request_timeout": 4.0,
             "connect_timeout": 3.0,
+            "max_block": 20.0,
             "reconnect_backoff": 0.02,
             "reconnect_backoff_max": 0.2,
             **options,
         }
         self._stack = AsyncExitStack()
-        self._producer: Any = None
+        self._producer: TransactionalProducer | None = None
 
     async def __aenter__(self) -> Self:
         await self._replace()
@@ -72,59 +77,53 @@ class KrafkaClient:
 
     async def _replace(self) -> None:
         """End the producer, if there is one, and begin with another, which ends what that one left open."""
-        from krafka import KafkaError, TransactionalProducer
-
         await self._stack.aclose()
-        with anyio.fail_after(GIVE_UP_SECONDS):
-            while True:
-                producer = TransactionalProducer(self._bootstrap, **self._options)
-                try:
-                    self._producer = await self._stack.enter_async_context(producer)
-                except KafkaError as error:
-                    if error.is_fatal:
-                        raise
-                    await anyio.sleep(PAUSE_SECONDS)
-                else:
-                    break
+        deadline = anyio.current_time() + GIVE_UP_SECONDS
+        self._producer = None
+        # No cancel scope: the producer's own, which stay open, would be inside.
+        while self._producer is None:
+            producer = TransactionalProducer(self._bootstrap, **self._options)
+            try:
+                self._producer = await self._stack.enter_async_context(producer)
+            except KafkaError as error:
+                if error.is_fatal or anyio.current_time() > deadline:
+                    raise
+                await anyio.sleep(PAUSE_SECONDS)
         self.replaced += 1
 
     async def run(self, transaction: Transaction, *, commit: bool, flush: bool) -> None:
         """See `Client.run`."""
-        from krafka import CommitOutcomeUnknownError, KafkaError
-
-        deliveries: list[Any] = []
+        producer = self._producer
+        assert producer is not None
+        deliveries: dict[int, Delivery] = {}
         try:
-            async with self._producer.transaction():
-                await self._send(transaction, deliveries)
+            async with producer.transaction():
+                for index, sent in enumerate(transaction.records):
+                    deliveries[index] = await producer.enqueue(
+                        sent.topic, sent.value, partition=sent.partition
+                    )
                 if flush:
-                    await self._producer.flush()
+                    await producer.flush()
                 leave(commit=commit)
             transaction.end = End.COMMITTED
         except AbortError:
             transaction.end = End.ABORTED
         except CommitOutcomeUnknownError:
-            transaction.end = await self._commit_again()
-        except KafkaError:
-            # The commit was not sent, or refused: this is what the error promises.
-            transaction.end = End.ABORTED
-        for sent, delivery in zip(transaction.records, deliveries, strict=False):
+            transaction.end = await self._commit_again(producer)
+        except KafkaError as error:
+            # But for this the commit was not sent, or refused, as the error promises.
+            transaction.end = End.UNKNOWN if error.is_fatal and error.possibly_written else End.ABORTED
+        for index, delivery in deliveries.items():
             if delivery.done and delivery.metadata is not None:
-                sent.offset = delivery.metadata.offset
-        if self._producer.transaction_state.name != "READY":
+                transaction.records[index].offset = delivery.metadata.offset
+        if producer.transaction_state in {TransactionState.COMMITTING, TransactionState.FATAL_ERROR}:
             await self._replace()
 
-    async def _send(self, transaction: Transaction, deliveries: list[Any]) -> None:
-        for sent in transaction.records:
-            delivery = await self._producer.enqueue(sent.topic, sent.value, partition=sent.partition)
-            deliveries.append(delivery)
-
-    async def _commit_again(self) -> End:
-        from krafka import CommitOutcomeUnknownError, KafkaError
-
+    async def _commit_again(self, producer: TransactionalProducer) -> End:
         with anyio.move_on_after(GIVE_UP_SECONDS / 4):
             while True:
                 try:
-                    await self._producer.commit_transaction()
+                    await producer.commit_transaction()
                 except CommitOutcomeUnknownError:
                     await anyio.sleep(PAUSE_SECONDS)
                 except KafkaError:

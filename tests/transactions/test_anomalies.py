@@ -7,20 +7,32 @@ repeated by the client as any would, and delivered in the midst of the next tran
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager, suppress
+from itertools import count
+from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import confluent_kafka
 import pytest
 
+from krafka import (
+    CommitOutcomeUnknownError,
+    DeliveryTimeoutError,
+    InvalidTransactionStateError,
+    TransactionalProducer,
+    TransactionState,
+)
+from krafka._io.transactor import Transactor
+from krafka._wire.add_offsets_to_txn import AddOffsetsToTxnRequest
+from krafka._wire.add_partitions_to_txn import AddPartitionsToTxnRequest
 from krafka._wire.end_txn import EndTxnRequest
 from krafka._wire.produce import ProduceRequest
 from krafka._wire.txn_offset_commit import TxnOffsetCommitRequest
 from krafka.testing import KafkaCluster
 
-from .proxy import Proxy
+from .proxy import Fate, Proxy
 from .raw import RawProducer
 from .readers import settled_ends
 
@@ -30,6 +42,9 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.anyio, pytest.mark.kafka]
 
 SECONDS = 60.0
+FENCED = {47, 90}
+"""INVALID_PRODUCER_EPOCH and PRODUCER_FENCED."""
+_numbers = count(1)
 ASYNCIO = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
 
@@ -60,6 +75,20 @@ async def committed_offset(kafka: KafkaCluster, group: str, topic: str) -> int:
         return int(found.offset)
 
     return await anyio.to_thread.run_sync(ask)
+
+
+def topic_name(name: str, commit: bool | None = None) -> str:
+    """A name of its own for a test's topic, group and transactional id."""
+    return f"{name}-{commit}-{next(_numbers)}"
+
+
+@asynccontextmanager
+async def producing(proxy: Proxy, name: str, **options: Any) -> AsyncGenerator[TransactionalProducer]:
+    """krafka's producer through the proxy."""
+    settings = {"max_block": SECONDS, "reconnect_backoff": 0.02, "reconnect_backoff_max": 0.2, **options}
+    with anyio.fail_after(SECONDS):
+        async with TransactionalProducer(proxy.bootstrap, transactional_id=name, **settings) as producer:
+            yield producer
 
 
 @asynccontextmanager
@@ -159,3 +188,172 @@ async def test_it_happens_to_a_client_in_use(first_protocol: KafkaCluster, commi
         await end(not commit)
     expected = [b"first", b"second, one"] if commit else [b"second, two"]
     assert await committed(first_protocol, topic) == expected
+
+
+# -- krafka ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["v1", "v2"])
+def either_protocol(request: pytest.FixtureRequest) -> Iterator[KafkaCluster]:
+    """A broker with each version of transactions."""
+    kafka = KafkaCluster(transaction_version=request.param)
+    with kafka.sync:
+        yield kafka
+
+
+class ChangeOfMindError(Exception):
+    """The program aborts."""
+
+
+def leave(*, commit: bool) -> None:
+    """Go on to the end of a transaction, or out of it."""
+    if not commit:
+        raise ChangeOfMindError
+
+
+async def late_end(kafka: KafkaCluster, *, commit: bool) -> tuple[list[bytes | None], int]:
+    """What is read after an end of one transaction was delivered in the next, and what the broker answered to it."""
+    topic = topic_name("late-end", commit)
+    async with proxied(kafka, topic) as proxy, producing(proxy, topic) as producer:
+        with suppress(ChangeOfMindError):
+            async with producer.transaction():
+                await producer.send(topic, b"first", partition=0)
+                held = proxy.catch(EndTxnRequest)
+                leave(commit=commit)
+        assert (await held.wait()).committed is commit
+        with suppress(ChangeOfMindError):
+            async with producer.transaction():
+                await producer.send(topic, b"second, one", partition=0)
+                told = (await held.deliver()).error_code
+                await producer.send(topic, b"second, two", partition=1)
+                leave(commit=not commit)
+    return await committed(kafka, topic), told
+
+
+@pytest.mark.parametrize("commit", [True, False], ids=["commit", "abort"])
+async def test_a_late_end_of_krafkas_does_nothing(either_protocol: KafkaCluster, commit: bool) -> None:
+    found, told = await late_end(either_protocol, commit=commit)
+    assert told in FENCED
+    assert found == ([b"first"] if commit else [b"second, one", b"second, two"])
+
+
+@ASYNCIO
+@pytest.mark.parametrize("commit", [True, False], ids=["commit", "abort"])
+async def test_it_would_without_the_new_epoch(
+    first_protocol: KafkaCluster, commit: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def keep_epoch(_transactor: Transactor) -> None:
+        await anyio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(Transactor, "_renew_epoch", keep_epoch)
+    found, told = await late_end(first_protocol, commit=commit)
+    assert told == 0
+    assert found == ([b"first", b"second, one"] if commit else [b"second, two"])
+
+
+async def test_a_late_record_of_krafkas_goes_nowhere(either_protocol: KafkaCluster) -> None:
+    topic = topic_name("late-record")
+    async with (
+        proxied(either_protocol, topic) as proxy,
+        producing(proxy, topic, delivery_timeout=1.5) as producer,
+    ):
+        with proxy.cutting(ProduceRequest), pytest.raises(DeliveryTimeoutError) as raised:
+            async with producer.transaction():
+                held = proxy.catch(ProduceRequest)
+                await producer.send(topic, b"first", partition=0)
+        assert raised.value.possibly_written
+        await held.wait()
+        async with producer.transaction():
+            await producer.send(topic, b"second", partition=1)
+            (told,) = (await held.deliver()).responses[0].partition_responses
+            assert told.error_code in FENCED
+            await producer.send(topic, b"third", partition=0)
+    assert await committed(either_protocol, topic) == [b"third", b"second"]
+
+
+async def test_a_record_sent_again_is_there_once_in_its_transaction(either_protocol: KafkaCluster) -> None:
+    topic = topic_name("record-again")
+    async with proxied(either_protocol, topic) as proxy, producing(proxy, topic) as producer:
+        async with producer.transaction():
+            held = proxy.catch(ProduceRequest)
+            await producer.send(topic, b"first", partition=0)
+        async with producer.transaction():
+            await producer.send(topic, b"second", partition=0)
+            await held.deliver()
+            await producer.send(topic, b"third", partition=0)
+    assert await committed(either_protocol, topic) == [b"first", b"second", b"third"]
+
+
+async def test_a_late_offset_of_krafkas_changes_nothing(either_protocol: KafkaCluster) -> None:
+    topic = topic_name("late-offset")
+    async with proxied(either_protocol, topic) as proxy, producing(proxy, topic) as producer:
+        async with producer.transaction():
+            held = proxy.catch(TxnOffsetCommitRequest)
+            await producer.send_offsets_to_transaction({(topic, 0): 5}, topic)
+        await held.wait()
+        async with producer.transaction():
+            await producer.send_offsets_to_transaction({(topic, 0): 9}, topic)
+            assert (await held.deliver()).topics[0].partitions[0].error_code in FENCED
+    assert await committed_offset(either_protocol, topic, topic) == 9
+
+
+@pytest.mark.parametrize("request_class", [AddPartitionsToTxnRequest, AddOffsetsToTxnRequest])
+async def test_a_late_announcement_of_krafkas_opens_nothing(
+    first_protocol: KafkaCluster, request_class: Any
+) -> None:
+    """Between two transactions it would open one that nobody ends, and that ends the producer after a while."""
+    topic = topic_name("late-announcement")
+    async with proxied(first_protocol, topic) as proxy, producing(proxy, topic) as producer:
+        async with producer.transaction():
+            held = proxy.catch(request_class)
+            await producer.send(topic, b"first", partition=0)
+            await producer.send_offsets_to_transaction({(topic, 0): 1}, topic)
+        await held.wait()
+        await held.deliver()
+        async with producer.transaction():
+            await producer.send(topic, b"second", partition=0)
+            await producer.send_offsets_to_transaction({(topic, 0): 2}, topic)
+    assert await committed(first_protocol, topic) == [b"first", b"second"]
+    assert await committed_offset(first_protocol, topic, topic) == 2
+
+
+@pytest.mark.parametrize("commit", [True, False], ids=["commit", "abort"])
+async def test_an_answer_to_krafka_that_is_lost(either_protocol: KafkaCluster, commit: bool) -> None:
+    topic = topic_name("lost-answer", commit)
+    async with proxied(either_protocol, topic) as proxy, producing(proxy, topic) as producer:
+        with suppress(ChangeOfMindError):
+            async with producer.transaction():
+                await producer.send(topic, b"first", partition=0)
+                caught = proxy.catch(EndTxnRequest, Fate.LOSE_ANSWER)
+                leave(commit=commit)
+        await caught.wait()
+        async with producer.transaction():
+            await producer.send(topic, b"second", partition=0)
+    assert await committed(either_protocol, topic) == ([b"first"] if commit else []) + [b"second"]
+
+
+async def test_a_commit_that_is_not_answered(either_protocol: KafkaCluster) -> None:
+    """Its outcome is unknown until it is; then the program goes on."""
+    topic = topic_name("unanswered")
+    async with (
+        proxied(either_protocol, topic) as proxy,
+        producing(proxy, topic, max_block=1.5) as producer,
+    ):
+        with proxy.cutting(EndTxnRequest), pytest.raises(CommitOutcomeUnknownError):
+            async with producer.transaction():
+                await producer.send(topic, b"first", partition=0)
+                held = proxy.catch(EndTxnRequest)
+        assert producer.transaction_state is TransactionState.COMMITTING
+        with pytest.raises(InvalidTransactionStateError):
+            await producer.abort_transaction()
+        with pytest.raises(InvalidTransactionStateError):
+            await producer.begin_transaction()
+        await held.wait()
+        await producer.commit_transaction()
+        with suppress(ChangeOfMindError):
+            async with producer.transaction():
+                await producer.send(topic, b"second", partition=0)
+                assert (await held.deliver()).error_code in FENCED
+                await producer.send(topic, b"third", partition=1)
+                leave(commit=False)
+    assert await committed(either_protocol, topic) == [b"first"]
