@@ -1,0 +1,54 @@
+"""How much of it: `--transactions`, `--kills`, `--transactions-seed`, or as variables such as KRAFKA_TRANSACTIONS."""
+
+from __future__ import annotations
+
+import os
+import secrets
+
+import pytest
+
+TRANSACTIONS = 100
+KILLS = 4
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("transactions")
+    group.addoption(
+        "--transactions", type=int, help=f"transactions while brokers fail (default {TRANSACTIONS})"
+    )
+    group.addoption(
+        "--kills", type=int, help=f"how often workers are killed and started again (default {KILLS})"
+    )
+    group.addoption(
+        "--transactions-seed", type=int, help="repeat the dice of an earlier run (default: a new seed)"
+    )
+
+
+@pytest.fixture
+def transactions(request: pytest.FixtureRequest) -> int:
+    """How many transactions are run while brokers fail."""
+    return _number(request, "transactions") or TRANSACTIONS
+
+
+@pytest.fixture
+def kills(request: pytest.FixtureRequest) -> int:
+    """How often workers are killed."""
+    return _number(request, "kills") or KILLS
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """The seed of a test's dice; shown with its failure."""
+    seed = _number(request, "transactions_seed")
+    if seed is None:
+        seed = secrets.randbelow(10**6)
+    print(f"seed {seed}: to repeat, pytest {request.node.nodeid!r} --transactions-seed={seed}")
+    return seed
+
+
+def _number(request: pytest.FixtureRequest, name: str) -> int | None:
+    # pytest knows the options only where this folder is named on its command line.
+    given = request.config.getoption(name, default=None)
+    if given is None:
+        given = os.environ.get(f"KRAFKA_{name.upper()}")
+    return None if given is None else int(given)

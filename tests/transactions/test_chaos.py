@@ -1,0 +1,78 @@
+"""Transactions while three real brokers fail: committed ones whole and in order, aborted ones unseen, none open."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from krafka.testing import KafkaCluster
+
+from .chaos import FAULTS, PROPERTIES, Plan, kill_by_turns, move_coordinators, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = [pytest.mark.anyio, pytest.mark.kafka]
+
+ASYNCIO = ("asyncio", {"use_uvloop": False})
+UVLOOP = ("asyncio", {"use_uvloop": True})
+TRIO = ("trio", {})
+
+
+@pytest.fixture(scope="module")
+def three_brokers(request: pytest.FixtureRequest) -> Iterator[KafkaCluster]:
+    """Three brokers with the first or the second version of transactions."""
+    kafka = KafkaCluster(3, properties=PROPERTIES, transaction_version=request.param)
+    with kafka.sync:
+        yield kafka
+
+
+@pytest.mark.parametrize(
+    ("three_brokers", "anyio_backend", "faults", "options"),
+    [
+        pytest.param(2, TRIO, FAULTS, {}, id="v2-trio"),
+        # What a producer gives up soon is in doubt often.
+        pytest.param(
+            2,
+            UVLOOP,
+            (kill_by_turns, move_coordinators),
+            {"max_block": 2.0, "delivery_timeout": 3.0, "request_timeout": 1.0},
+            id="v2-uvloop-impatient",
+        ),
+        pytest.param(1, ASYNCIO, FAULTS, {}, id="v1-asyncio"),
+        pytest.param(
+            1,
+            TRIO,
+            (kill_by_turns, move_coordinators),
+            {"max_block": 2.0, "delivery_timeout": 3.0, "request_timeout": 1.0},
+            id="v1-trio-impatient",
+        ),
+    ],
+    indirect=["three_brokers", "anyio_backend"],
+)
+async def test_transactions_while_brokers_fail(
+    three_brokers: KafkaCluster,
+    faults: tuple[Callable[..., Any], ...],
+    options: dict[str, Any],
+    transactions: int,
+    seed: int,
+) -> None:
+    tally = await run(three_brokers, Plan(seed, transactions), "krafka", faults, **options)
+    assert tally.committed + tally.aborted + tally.unknown >= transactions
+    assert tally.committed > transactions // 10
+    assert tally.invisible > 0
+
+
+@pytest.mark.parametrize(
+    ("three_brokers", "anyio_backend"),
+    [pytest.param(2, ASYNCIO, id="v2")],
+    indirect=["three_brokers", "anyio_backend"],
+)
+async def test_the_bench_takes_another_client(
+    three_brokers: KafkaCluster, transactions: int, seed: int
+) -> None:
+    """What is required of krafka is no more than what another client does where nothing fails."""
+    tally = await run(three_brokers, Plan(seed, transactions // 5), "confluent", ())
+    assert tally.unknown == 0
+    assert tally.committed > tally.aborted > 0
