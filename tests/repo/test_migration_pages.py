@@ -316,7 +316,7 @@ def test_what_is_called_krafkas_exists(library: str) -> None:
     prose = text.replace(text.split("\n## Options\n")[1].split("\n## ")[0], "")
     methods = re.findall(r"\bproducer\.(\w+)", told)
     assert len(set(methods)) >= 5
-    assert [name for name in methods if not hasattr(krafka.Producer, name)] == []
+    assert [name for name in methods if not hasattr(krafka.TransactionalProducer, name)] == []
     assert [n for n in re.findall(r"\bdelivery\.(\w+)", prose) if not hasattr(krafka.Delivery, n)] == []
     assert [
         n

@@ -148,8 +148,9 @@ class Proxy:
                 yield self
             finally:
                 tasks.cancel_scope.cancel()
-                for caught in self._taken:
-                    await caught.forget()
+                with anyio.CancelScope(shield=True):
+                    for caught in self._taken:
+                        await caught.forget()
 
     async def _listen(self, broker: Address, tasks: TaskGroup) -> None:
         listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
