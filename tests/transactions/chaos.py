@@ -32,6 +32,8 @@ from .readers import gather
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from anyio.abc import TaskStatus
+
     from .clients import Client
     from .judge import Tally
 
@@ -131,13 +133,14 @@ async def run(
     workload = Workload(plan, topics, FAULT_SECONDS * len(faults) / len(FAULTS))
     random = Random(plan.seed)
 
-    async def produce(name: str) -> None:
+    async def produce(name: str, *, task_status: TaskStatus[None]) -> None:
         async with CLIENTS[client](kafka.bootstrap, f"{topics[0]}-{name}", **options) as producer:
+            task_status.started()
             await workload.run(producer, name)
 
     async with anyio.create_task_group() as tasks:
         for number in range(plan.producers):
-            tasks.start_soon(produce, f"producer-{number}")
+            await tasks.start(produce, f"producer-{number}")
         for fault in faults:
             await fault(kafka, random)
         workload.finish()

@@ -8,7 +8,7 @@ import pytest
 
 from krafka.testing import KafkaCluster
 
-from .chaos import FAULTS, PROPERTIES, Plan, kill_by_turns, move_coordinators, run
+from .chaos import FAULTS, PROPERTIES, Plan, kill_by_turns, move_coordinators, pause_by_turns, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,6 +18,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.kafka]
 ASYNCIO = ("asyncio", {"use_uvloop": False})
 UVLOOP = ("asyncio", {"use_uvloop": True})
 TRIO = ("trio", {})
+IMPATIENT = {"max_block": 2.0, "delivery_timeout": 3.0, "request_timeout": 1.0}
+"""What a producer gives up soon is in doubt often."""
 
 
 @pytest.fixture(scope="module")
@@ -32,22 +34,9 @@ def three_brokers(request: pytest.FixtureRequest) -> Iterator[KafkaCluster]:
     ("three_brokers", "anyio_backend", "faults", "options"),
     [
         pytest.param(2, TRIO, FAULTS, {}, id="v2-trio"),
-        # What a producer gives up soon is in doubt often.
-        pytest.param(
-            2,
-            UVLOOP,
-            (kill_by_turns, move_coordinators),
-            {"max_block": 2.0, "delivery_timeout": 3.0, "request_timeout": 1.0},
-            id="v2-uvloop-impatient",
-        ),
-        pytest.param(1, ASYNCIO, FAULTS, {}, id="v1-asyncio"),
-        pytest.param(
-            1,
-            TRIO,
-            (kill_by_turns, move_coordinators),
-            {"max_block": 2.0, "delivery_timeout": 3.0, "request_timeout": 1.0},
-            id="v1-trio-impatient",
-        ),
+        pytest.param(2, UVLOOP, (kill_by_turns,), IMPATIENT, id="v2-uvloop-impatient"),
+        pytest.param(1, ASYNCIO, (move_coordinators, pause_by_turns), {}, id="v1-asyncio"),
+        pytest.param(1, TRIO, (kill_by_turns, move_coordinators), IMPATIENT, id="v1-trio-impatient"),
     ],
     indirect=["three_brokers", "anyio_backend"],
 )
