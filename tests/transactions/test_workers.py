@@ -54,11 +54,19 @@ def test_the_judge(found: list[tuple[bytes | None, bytes | None]], violations: l
 @pytest.mark.kafka
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize(
+    ("program", "on_trio"),
+    [
+        pytest.param("with_aiokafka.py", False, id="aiokafka-asyncio"),
+        pytest.param("with_confluent_kafka.py", False, id="confluent-asyncio"),
+        pytest.param("with_confluent_kafka.py", True, id="confluent-trio"),
+    ],
+)
 async def test_killed_workers(
-    kafka: KafkaCluster, program: str, kills: int, seed: int, tmp_path: Path
+    kafka: KafkaCluster, program: str, on_trio: bool, kills: int, seed: int, tmp_path: Path
 ) -> None:
-    run = Run(kafka, f"{program.removesuffix('.py')}-{seed}", EXAMPLES / program, tmp_path, seed)
+    name = f"{program.removesuffix('.py')}-{on_trio}-{seed}"
+    run = Run(kafka, name, EXAMPLES / program, tmp_path, seed, on_trio=on_trio)
     print(await run.run(kills))
 
 

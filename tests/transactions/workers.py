@@ -37,6 +37,12 @@ START_SECONDS = 60.0
 LONG_PAUSE = 8.0
 """Longer than the session of the examples' consumers: the group shares their partitions out among the others."""
 SHOWN = 20
+ON_TRIO = """
+import runpy, sys
+import trio, anyio
+work = runpy.run_path(sys.argv[1])["work"]
+anyio.run(work, *sys.argv[2:], backend="trio")
+"""
 
 
 @dataclass
@@ -80,6 +86,8 @@ class Run:
     folder: Path
     seed: int
     workers: int = 2
+    on_trio: bool = False
+    """Whether the program runs on trio and not, as it does by itself, on asyncio."""
     sent: dict[bytes, list[bytes]] = field(default_factory=lambda: defaultdict(list))
     finished: bool = False
 
@@ -112,8 +120,8 @@ class Run:
 
     def _worker(self, number: int) -> Worker:
         arguments = [self.kafka.bootstrap, self.source, self.target, self.name, f"worker-{number}"]
-        command = [sys.executable, str(self.program), *arguments]
-        return Worker(command, self.folder / f"worker-{number}.log")
+        started = ["-c", ON_TRIO, str(self.program)] if self.on_trio else [str(self.program)]
+        return Worker([sys.executable, *started, *arguments], self.folder / f"worker-{number}.log")
 
     async def _feed(self) -> None:
         """Write numbered records under a few keys at an even rate."""
