@@ -74,26 +74,31 @@ def partition_ends(kafka: KafkaCluster, topics: Iterable[str]) -> list[Partition
 async def unfinished(kafka: KafkaCluster) -> list[str]:
     """The transactions that Kafka's own tool lists as going on or as hanging, in words."""
     found = []
-    for line in await _lines(kafka, "list"):
-        name, coordinator, producer_id, state = line
+    for name, coordinator, producer_id, state, *_ in (await _lines(kafka, "list"))[1:]:
         if state not in FINISHED:
             found.append(f"{name} (producer id {producer_id}) is {state} at coordinator {coordinator}")
     for node_id in kafka.node_ids:
         arguments = ("find-hanging", "--broker-id", str(node_id), "--max-transaction-timeout", "0")
-        for line in await _lines(kafka, *arguments):
-            topic, partition, producer_id, *_ = line
+        for topic, partition, producer_id, *_ in (await _lines(kafka, *arguments))[1:]:
             found.append(f"broker {node_id} has {topic}-{partition} held open by producer id {producer_id}")
     return found
 
 
+async def transaction_of(kafka: KafkaCluster, transactional_id: str) -> dict[str, str]:
+    """What the coordinator says of a transactional id, by the titles of the columns that Kafka's tool prints."""
+    head, row = await _lines(kafka, "describe", "--transactional-id", transactional_id)
+    return dict(zip(head, row, strict=False))
+
+
 async def _lines(kafka: KafkaCluster, *arguments: str) -> list[list[str]]:
-    """The rows of a table that Kafka's tool prints, its heading left out."""
+    """The lines of a table that Kafka's tool prints, its heading first, each cell by itself."""
     distribution = kafka.sync._distribution
     assert distribution is not None
     printed = await anyio.to_thread.run_sync(
         run_tool, distribution, TRANSACTIONS_TOOL, ["--bootstrap-server", kafka.bootstrap, *arguments]
     )
-    return [line.split() for line in printed.splitlines()[1:] if line.strip()]
+    lines = [line.split("\t") for line in printed.splitlines() if line.strip()]
+    return [[cell.strip() for cell in line] for line in lines]
 
 
 async def _read_by_aiokafka(bootstrap: str, ends: Iterable[PartitionEnd]) -> Log:

@@ -6,17 +6,15 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import anyio.to_thread
 import pytest
 
 import krafka
 from krafka import InvalidTransactionStateError, ProducerFencedError, TransactionalProducer, TransactionState
 from krafka._wire.end_txn import EndTxnRequest
 from krafka._wire.init_producer_id import InitProducerIdRequest
-from krafka.testing._startup import run_tool
 
 from .proxy import Proxy
-from .readers import TRANSACTIONS_TOOL, settled_ends
+from .readers import settled_ends, transaction_of
 
 if TYPE_CHECKING:
     from krafka.testing import KafkaCluster
@@ -38,16 +36,6 @@ async def committed(kafka: KafkaCluster, topic: str) -> Values:
     return [record.value for record in await kafka.read(topic, isolation="read_committed")]
 
 
-async def told_by_kafka(kafka: KafkaCluster, name: str) -> dict[str, str]:
-    """What the coordinator says of a transactional id, by Kafka's own tool."""
-    distribution = kafka.sync._distribution
-    assert distribution is not None
-    arguments = ["--bootstrap-server", kafka.bootstrap, "describe", "--transactional-id", name]
-    printed = await anyio.to_thread.run_sync(run_tool, distribution, TRANSACTIONS_TOOL, arguments)
-    head, row = (line.split("\t") for line in printed.splitlines()[:2])
-    return {title.strip(): cell.strip() for title, cell in zip(head, row, strict=False)}
-
-
 # -- what is written ---------------------------------------------------------------------------------------------------
 
 
@@ -59,7 +47,7 @@ async def test_batches_carry_the_identity_and_numbers_and_are_marked(
             async with producer.transaction():
                 for value in values:
                     await producer.send(kafka_topic, value, partition=0)
-    told = await told_by_kafka(kafka, kafka_topic)
+    told = await transaction_of(kafka, kafka_topic)
     log = await kafka.dump_log(kafka_topic, 0)
     batches = [line for line in log.splitlines() if "baseOffset:" in line and "isControl: false" in line]
     assert len(batches) == 3
@@ -95,7 +83,7 @@ async def test_the_coordinator_knows_the_id_and_the_timeout(kafka: KafkaCluster,
         producer.transaction(),
     ):
         await producer.send(kafka_topic, b"value")
-        told = await told_by_kafka(kafka, kafka_topic)
+        told = await transaction_of(kafka, kafka_topic)
     assert told["TransactionalId"] == kafka_topic
     assert told["TransactionTimeoutMs"] == "12500"
     assert told["TransactionState"] == "Ongoing"
@@ -230,7 +218,7 @@ async def test_closing_aborts_what_is_open(
         with pytest.raises(krafka.ProducerClosedError):
             await producer.send(kafka_topic, b"too late")
         await producer.close(timeout=within)
-    assert (await told_by_kafka(kafka, kafka_topic))["TransactionState"] == "CompleteAbort"
+    assert (await transaction_of(kafka, kafka_topic))["TransactionState"] == "CompleteAbort"
     assert await committed(kafka, kafka_topic) == []
 
 
