@@ -206,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     about = machine()
     runs = _run(options, chosen)
     made = report.tables(runs)
-    if any(run.row.client == "krafka" and run.scenario in {"base", "sustained"} for run in runs):
+    if any(run.row.client == "krafka" and run.scenario in budgets.SCENARIOS for run in runs):
         made.append(budgets.table(runs))
     report.show(made)
     if options.json is not None:

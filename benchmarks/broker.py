@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]  # re-exports
 
 from krafka.testing import KafkaCluster
@@ -22,6 +22,7 @@ PROPERTIES = {"log.segment.delete.delay.ms": "1000", "log.retention.check.interv
 SHORT_MEMORY = {"retention.bytes": str(64 << 20), "segment.bytes": str(16 << 20)}
 ADMIN_TIMEOUT = 60.0
 POLL_INTERVAL = 0.05
+READ_AT_ONCE = 50_000
 _LATEST = cast("OffsetSpec", OffsetSpec.latest())  # type: ignore[no-untyped-call]  # confluent-kafka leaves it so
 
 
@@ -99,3 +100,33 @@ class Topics:
         }
         answers = self._admin.list_offsets(wanted)
         return sum(answer.result(ADMIN_TIMEOUT).offset for answer in answers.values())
+
+    def committed_in(self, name: str, partitions: int) -> int:
+        """How many records a topic holds for those who read what is committed alone: read, and counted."""
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self._bootstrap,
+                "group.id": "nobody",
+                "isolation.level": "read_committed",
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+            }
+        )
+        consumer.assign([TopicPartition(name, partition, 0) for partition in range(partitions)])
+        unread, found = set(range(partitions)), 0
+        deadline = time.monotonic() + ADMIN_TIMEOUT
+        try:
+            while unread:
+                for message in consumer.consume(READ_AT_ONCE, POLL_INTERVAL):
+                    error = message.error()
+                    if error is None:
+                        found += 1
+                    elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
+                        unread.discard(cast("int", message.partition()))
+                    else:
+                        raise KafkaException(error)
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"topic {name} was not read to its end in {ADMIN_TIMEOUT:g} s")
+        finally:
+            consumer.close()
+        return found

@@ -69,6 +69,15 @@ BUDGETS = (
         at_least=True,
         form=".1f",
     ),
+    Budget(
+        "records/s of `transactions` ÷ `chunks`'",
+        "transactions",
+        results.rate,
+        0.8,
+        "krafka {loop} chunks",
+        at_least=True,
+        scenario="transactions",
+    ),
     # buffer_memory and 32 MiB: both are 32.
     Budget(
         "`sustained`: peak over idle, MiB",
@@ -80,6 +89,9 @@ BUDGETS = (
     ),
     Budget("`sustained`: growth, MiB a minute", "sustained", results.growth_mib, 1.0, scenario="sustained"),
 )
+
+SCENARIOS = frozenset(budget.scenario for budget in BUDGETS)
+"""Those that have any."""
 
 
 def table(runs: Sequence[Run]) -> Table:

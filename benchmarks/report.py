@@ -8,7 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from benchmarks import results
-from benchmarks.scenarios import BY_NAME, MODES, THROUGHPUT
+from benchmarks.scenarios import BY_NAME, CHUNKED, MODES, THROUGHPUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -38,17 +38,18 @@ def tables(runs: Sequence[Run]) -> list[Table]:
     """For each scenario a table of throughput, and one of each other mode; runs that failed say so."""
     made: list[Table] = []
     for name in dict.fromkeys(run.scenario for run in runs):
+        same = [run for run in runs if run.scenario == name]
         for group in GROUPS:
-            chosen = [run for run in runs if run.scenario == name and run.row.mode in group.modes]
+            chosen = [run for run in same if run.row.mode in group.modes]
             if chosen:
                 shown = [mode for mode in group.modes if any(run.row.mode == mode for run in chosen)]
                 modes = "; ".join(f"{mode}: {MODES[mode]}" for mode in shown)
                 title = f"{name}: {BY_NAME[name].sentence}. {modes}"
-                made.append(Table(title, ("", *group.columns), _rows(chosen, group)))
+                made.append(Table(title, ("", *group.columns), _rows(chosen, results.sound(same), group)))
     return made
 
 
-def _rows(runs: Sequence[Run], group: Group) -> list[tuple[str, ...]]:
+def _rows(runs: Sequence[Run], yardsticks: Sequence[Run], group: Group) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for label in dict.fromkeys(run.label for run in runs):
         own = [run for run in runs if run.label == label]
@@ -56,7 +57,7 @@ def _rows(runs: Sequence[Run], group: Group) -> list[tuple[str, ...]]:
         if failed:
             rows.append((label, f"FAILED: {failed[0].trouble}"))
         else:
-            rows.append((label, *group.cells(own, results.sound(runs))))
+            rows.append((label, *group.cells(own, yardsticks)))
     return rows
 
 
@@ -80,6 +81,23 @@ def _awaited_cells(own: Sequence[Run], runs: Sequence[Run]) -> tuple[str, ...]:
         *(_ratio(own, runs, other, p50) for other in _yardsticks(own[0])),
         _middle(own, results.cpu_us, ".3g"),
         f"{median(1e6 / max(results.cpu_us(run), 1e-9) for run in own):,.0f}",
+        _middle(own, results.peak_mib, ".0f"),
+    )
+
+
+def _chunked_cells(own: Sequence[Run], runs: Sequence[Run]) -> tuple[str, ...]:
+    loop = own[0].row.variant or "asyncio"
+    commits = own[0].row.mode == "transactions"
+    return (
+        *_middle_and_spread(own, results.rate, ",.0f"),
+        *(_ratio(own, runs, f"krafka {loop} {mode}", results.rate) for mode in ("chunks", "send_many")),
+        _middle(own, results.percentile("p50"), ",.0f"),
+        _middle(own, results.percentile("p99"), ",.0f"),
+        *(
+            _middle(own, results.commit_percentile(name), ",.0f") if commits else "-"
+            for name in ("p50", "p99")
+        ),
+        _middle(own, results.cpu_us, ".3g"),
         _middle(own, results.peak_mib, ".0f"),
     )
 
@@ -138,6 +156,22 @@ GROUPS = (
             _awaited_cells,
         )
         for mode in ("one", "tasks")
+    ),
+    Group(
+        CHUNKED,
+        (
+            "records/s",
+            "min-max",
+            "÷ chunks",
+            "÷ send_many",
+            "p50 µs",
+            "p99 µs",
+            "commit p50",
+            "commit p99",
+            "CPU µs/record",
+            "MiB",
+        ),
+        _chunked_cells,
     ),
     Group(
         ("sustained",),

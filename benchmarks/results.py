@@ -87,6 +87,15 @@ def cpu_share(run: Run) -> float:
     return run.measured.cpu_seconds / run.measured.seconds * 100
 
 
+def commit_percentile(name: str) -> Callable[[Run], float]:
+    """The same of the calls that commit alone; 0 in modes without."""
+
+    def figure(run: Run) -> float:
+        return (run.measured.commit_us or {}).get(name, 0.0)
+
+    return figure
+
+
 def percentile(name: str) -> Callable[[Run], float]:
     """A latency in microseconds: "p50", "p99" or "p999"."""
 

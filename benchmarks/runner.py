@@ -17,7 +17,7 @@ from benchmarks.broker import Topics
 from benchmarks.catalogue import BY_NAME, Row, command
 from benchmarks.measure import Measurement, rss_mib
 from benchmarks.results import Run, cpu_share, cpu_us, rate
-from benchmarks.scenarios import BASE, HEADERS, THROUGHPUT, Scenario
+from benchmarks.scenarios import BASE, CHUNKED, HEADERS, THROUGHPUT, Scenario
 from benchmarks.workload import Workload, write_values
 
 if TYPE_CHECKING:
@@ -106,13 +106,16 @@ class Runner:
             records=records,
             warmup=warmup,
             tasks=scenario.tasks,
+            chunk=scenario.chunk,
             seconds=scenario.seconds,
             values_file=str(values_file),
             value_size=scenario.value_size,
             headers=[list(pair) for pair in HEADERS] if scenario.headers else [],
             compression=scenario.compression,
             batch_size=batch_size,
-            linger=scenario.linger if row.mode in {*THROUGHPUT, "sustained"} else scenario.awaited_linger,
+            linger=scenario.linger
+            if row.mode in {*THROUGHPUT, *CHUNKED, "sustained"}
+            else scenario.awaited_linger,
         )
 
     def _in_fresh_topics(self, scenario: Scenario, row: Row, workload: Workload) -> _Finished:
@@ -125,7 +128,11 @@ class Runner:
             done = _run_process(row, workload)
             if done.measurement is None or done.trouble is not None:
                 return done
-            written = self._topics.records_in(workload.topics, workload.partitions)
+            if row.mode == "transactions":
+                # Commits are in the log too, so that only who reads it can tell.
+                written = self._topics.committed_in(workload.topic, workload.partitions)
+            else:
+                written = self._topics.records_in(workload.topics, workload.partitions)
             trouble = judged(
                 done.measurement, records=workload.records, warmup=workload.warmup, written=written
             )
@@ -155,6 +162,9 @@ def _records(scenario: Scenario, row: Row) -> tuple[int, int]:
     if row.mode in THROUGHPUT:
         records = max(int(scenario.records * BY_NAME[row.client].share), 1)
         return records, max(records // WARMUP_SHARE, 1)
+    if row.mode in CHUNKED:
+        chunks = max(int(scenario.records * BY_NAME[row.client].share) // scenario.chunk, 1)
+        return chunks * scenario.chunk, max(chunks // WARMUP_SHARE, 1) * scenario.chunk
     if row.mode == "one":
         return scenario.awaited_records, max(scenario.awaited_records // WARMUP_SHARE, 1)
     if row.mode == "tasks":

@@ -12,9 +12,12 @@ MODES = {
     "tasks": "many tasks, each awaiting its own records one by one",
     "sustained": "one call a record for minutes; the memory looked at each second",
     "idle": "nothing to send",
+    "transactions": "records in bulk, their outcomes taken, then a commit; one transaction after the other",
+    "chunks": "the same without transactions: records in bulk, their outcomes taken, then the next ones",
 }
 THROUGHPUT = ("enqueue", "awaited", "send_many")
 AWAITED = ("one", "tasks")
+CHUNKED = ("transactions", "chunks")
 EVENT_LOOPS = ("asyncio", "uvloop", "trio")
 FEW_TASKS = 50
 HEADERS = (("trace-id", "4bf92f3577b34da6a3ce929d0e0e4736"), ("source", "benchmarks"))
@@ -54,6 +57,8 @@ class Scenario:
     tasks: int = 1_000
     task_records: int = 50
     """Of each task, in mode "tasks"."""
+    chunk: int = 1_000
+    """Records of each transaction, and of each chunk without one."""
     seconds: float = 0.0
     """How long a run takes, in modes without a number of records: "sustained" and "idle"."""
     batch_sizes: tuple[int, ...] = (65536,)
@@ -70,6 +75,7 @@ class Scenario:
             "TLS": self.tls,
             "several brokers": self.brokers > 1,
             "few tasks": "tasks" in self.modes and self.tasks < FEW_TASKS,
+            "transactions": "transactions" in self.modes,
         }
         return tuple(word for word, is_asked in asked.items() if is_asked)
 
@@ -83,6 +89,7 @@ class Scenario:
             awaited_records=min(self.awaited_records, 200),
             tasks=min(self.tasks, 50),
             task_records=min(self.task_records, 10),
+            chunk=min(self.chunk, 1_000),
             seconds=min(self.seconds, 1.0),
         )
 
@@ -123,6 +130,29 @@ ALL = (
         (*THROUGHPUT, *AWAITED),
         brokers=3,
         records=500_000,
+    ),
+    Scenario(
+        "transactions",
+        "transactions of 1,000 records, one after the other",
+        (*CHUNKED, "send_many"),
+        EVENT_LOOPS,
+        linger=0.0,
+        records=300_000,
+    ),
+    Scenario(
+        "transactions-10k",
+        "transactions of 10,000 records",
+        (*CHUNKED, "send_many"),
+        linger=0.0,
+        chunk=10_000,
+    ),
+    Scenario(
+        "transactions-100k",
+        "transactions of 100,000 records",
+        (*CHUNKED, "send_many"),
+        linger=0.0,
+        records=2_000_000,
+        chunk=100_000,
     ),
     Scenario(
         "idle",

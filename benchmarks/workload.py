@@ -32,6 +32,8 @@ class Workload:
     warmup: int
     tasks: int
     """How many tasks send at once in mode "tasks"; each sends `records // tasks`."""
+    chunk: int
+    """How many records make a transaction, or a chunk without one; `records` and `warmup` are multiples of it."""
     seconds: float
     """How long modes "sustained" and "idle" take."""
     values_file: str

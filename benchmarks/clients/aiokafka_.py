@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from benchmarks.workload import Workload
 
 
-def _producer(workload: Workload) -> Any:
+def _producer(workload: Workload, transactional_id: str | None = None) -> Any:
     context = workload.ssl_context()
     return AIOKafkaProducer(
         bootstrap_servers=workload.bootstrap,
         enable_idempotence=True,
+        transactional_id=transactional_id,
         linger_ms=int(workload.linger * 1000),
         max_batch_size=workload.batch_size,
         compression_type=None if workload.compression == "none" else workload.compression,
@@ -93,6 +94,34 @@ async def tasks(workload: Workload) -> Measurement:
         return meter.stop(len(latencies), latencies=latencies)
 
 
+async def transactions(workload: Workload) -> Measurement:
+    """`begin_transaction`, `send` in a loop, every future awaited, `commit_transaction`."""
+    values = workload.repeated(workload.chunk)
+    latencies: list[float] = []
+    commits: list[float] = []
+
+    async def send_all(producer: Any, count: int) -> int:
+        acked = 0
+        for _ in range(count // workload.chunk):
+            started = perf_counter()
+            await producer.begin_transaction()
+            acked += await _await_all(producer, workload, values)
+            sent = perf_counter()
+            await producer.commit_transaction()
+            ended = perf_counter()
+            commits.append(ended - sent)
+            latencies.append(ended - started)
+        return acked
+
+    async with _producer(workload, workload.topic) as producer:
+        await send_all(producer, workload.warmup)
+        commits.clear()
+        latencies.clear()
+        meter = Meter()
+        acked = await send_all(producer, workload.records)
+        return meter.stop(acked, latencies=latencies, commits=commits)
+
+
 async def sustained(workload: Workload) -> Measurement:
     """`send` in a loop for a time, every future awaited."""
     async with _producer(workload) as producer:
@@ -119,4 +148,4 @@ async def idle(workload: Workload) -> Measurement:
 
 
 if __name__ == "__main__":
-    main({run.__name__: run_on_loop(run) for run in (awaited, one, tasks, sustained, idle)})
+    main({run.__name__: run_on_loop(run) for run in (awaited, one, tasks, transactions, sustained, idle)})

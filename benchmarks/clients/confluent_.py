@@ -119,6 +119,38 @@ def one(workload: Workload) -> Measurement:
     return meter.stop(outcomes.acked, failed=outcomes.failed, latencies=latencies)
 
 
+def transactions(workload: Workload) -> Measurement:
+    """`begin_transaction`, `produce` in a loop, `flush`, `commit_transaction`."""
+    properties = {**config(workload), "transactional.id": workload.topic}
+    producer = Producer({**properties, "queue.buffering.max.messages": 200_000})
+    producer.list_topics(workload.topic)
+    producer.init_transactions()
+    values = workload.repeated(workload.chunk)
+    outcomes = Outcomes()
+    latencies: list[float] = []
+    commits: list[float] = []
+
+    def send_all(count: int) -> None:
+        for _ in range(count // workload.chunk):
+            started = perf_counter()
+            producer.begin_transaction()
+            _produce_all(producer, workload, values, [], outcomes)
+            producer.flush()
+            sent = perf_counter()
+            producer.commit_transaction()
+            ended = perf_counter()
+            commits.append(ended - sent)
+            latencies.append(ended - started)
+
+    send_all(workload.warmup)
+    outcomes.acked = outcomes.failed = 0
+    commits.clear()
+    latencies.clear()
+    meter = Meter()
+    send_all(workload.records)
+    return meter.stop(outcomes.acked, failed=outcomes.failed, latencies=latencies, commits=commits)
+
+
 def sustained(workload: Workload) -> Measurement:
     """`produce` in a loop for a time, a callback for each outcome."""
     producer = _producer(workload)
@@ -152,4 +184,4 @@ def idle(workload: Workload) -> Measurement:
 
 
 if __name__ == "__main__":
-    main({run.__name__: run for run in (awaited, one, sustained, idle)})
+    main({run.__name__: run for run in (awaited, one, transactions, sustained, idle)})

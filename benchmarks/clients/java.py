@@ -57,7 +57,7 @@ def _run(workload: Workload, values_file: Path, records: int) -> Finished:
     command += ["--topic", workload.topic, "--num-records", str(records), "--throughput", "-1"]
     command += ["--payload-file", str(values_file), "--bootstrap-server", workload.bootstrap]
     # All in one option: of several only the last counts.
-    command += ["--command-property", *(f"{name}={value}" for name, value in _properties(workload).items())]
+    command += ["--command-property", *(f"{name}={value}" for name, value in properties(workload).items())]
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)  # noqa: S603 - made here
         _, status, usage = os.wait4(process.pid, 0)
@@ -72,7 +72,8 @@ def _run(workload: Workload, values_file: Path, records: int) -> Finished:
     return Finished(acked, acked / rate, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
-def _properties(workload: Workload) -> dict[str, str]:
+def properties(workload: Workload) -> dict[str, str]:
+    """The Java producer's properties for a workload."""
     tls = {
         "security.protocol": "SSL",
         "ssl.truststore.type": "PEM",

@@ -14,18 +14,22 @@ from benchmarks.measure import Measurement, Meter, rss_mib
 
 if TYPE_CHECKING:
     from benchmarks.workload import Workload
+    from krafka.config import ProducerOptions
 
 CALLS_BETWEEN_YIELDS = 1000
 
 
+def _options(workload: Workload) -> ProducerOptions:
+    return {
+        "batch_size": workload.batch_size,
+        "linger": workload.linger,
+        "compression": krafka.Compression(workload.compression),
+        "tls": workload.ssl_context() or False,
+    }
+
+
 def _producer(workload: Workload) -> krafka.Producer:
-    return krafka.Producer(
-        workload.bootstrap,
-        batch_size=workload.batch_size,
-        linger=workload.linger,
-        compression=krafka.Compression(workload.compression),
-        tls=workload.ssl_context() or False,
-    )
+    return krafka.Producer(workload.bootstrap, **_options(workload))
 
 
 async def _enqueue_all(
@@ -189,6 +193,53 @@ async def tasks(workload: Workload) -> Measurement:
         return meter.stop(len(latencies), latencies=latencies)
 
 
+async def chunks(workload: Workload) -> Measurement:
+    """`send_many` after `send_many`."""
+    values = workload.repeated(workload.chunk)
+    latencies: list[float] = []
+    async with _producer(workload) as producer:
+        await producer.partitions_for(workload.topic)
+        for _ in range(workload.warmup // workload.chunk):
+            await producer.send_many(workload.topic, values)
+        failed = 0
+        meter = Meter()
+        for _ in range(workload.records // workload.chunk):
+            started = perf_counter()
+            failed += len((await producer.send_many(workload.topic, values)).failed)
+            latencies.append(perf_counter() - started)
+        return meter.stop(workload.records - failed, failed=failed, latencies=latencies)
+
+
+async def transactions(workload: Workload) -> Measurement:
+    """`begin_transaction`, `send_many`, `commit_transaction`."""
+    values = workload.repeated(workload.chunk)
+    latencies: list[float] = []
+    commits: list[float] = []
+    producer = krafka.TransactionalProducer(
+        workload.bootstrap, transactional_id=workload.topic, **_options(workload)
+    )
+
+    async def send_all(count: int) -> None:
+        for _ in range(count // workload.chunk):
+            started = perf_counter()
+            await producer.begin_transaction()
+            (await producer.send_many(workload.topic, values)).raise_for_errors()
+            sent = perf_counter()
+            await producer.commit_transaction()
+            ended = perf_counter()
+            commits.append(ended - sent)
+            latencies.append(ended - started)
+
+    async with producer:
+        await producer.partitions_for(workload.topic)
+        await send_all(workload.warmup)
+        commits.clear()
+        latencies.clear()
+        meter = Meter()
+        await send_all(workload.records)
+        return meter.stop(workload.records, latencies=latencies, commits=commits)
+
+
 async def sustained(workload: Workload) -> Measurement:
     """`enqueue_nowait` in a loop for a time, then `flush`."""
     async with _producer(workload) as producer:
@@ -220,6 +271,5 @@ async def idle(workload: Workload) -> Measurement:
 
 
 if __name__ == "__main__":
-    main(
-        {run.__name__: run_on_loop(run) for run in (enqueue, awaited, send_many, one, tasks, sustained, idle)}
-    )
+    modes = (enqueue, awaited, send_many, one, tasks, chunks, transactions, sustained, idle)
+    main({run.__name__: run_on_loop(run) for run in modes})

@@ -6,6 +6,9 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from krafka.testing._distribution import load_distribution
+from krafka.testing.errors import KafkaClusterError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -28,6 +31,19 @@ def rust_krafka() -> Path:
     sources = [folder / name for name in ("src/main.rs", "Cargo.toml", "Cargo.lock")]
     target = folder / "target" / "release" / "rust_krafka"
     return _built("rust-krafka's program", target, sources, ["cargo", "build", "--release", "--locked"])
+
+
+def java_producer() -> Path:
+    """Return the folder of the class that runs Kafka's Java client, compiled anew if need be. Raises as others do."""
+    folder = HERE / "java_producer"
+    target = folder / "TransactionsOfChunks.class"
+    sources = [folder / "TransactionsOfChunks.java"]
+    try:
+        class_path = load_distribution().class_path
+    except KafkaClusterError as error:
+        raise RuntimeError(f"the Java client's program needs Kafka's jars: {error}") from error
+    command = ["javac", "--release", "17", "-cp", class_path, "-d", str(folder), str(sources[0])]
+    return _built("the Java client's program", target, sources, command).parent
 
 
 def _built(name: str, target: Path, sources: Sequence[Path], command: Sequence[str]) -> Path:
