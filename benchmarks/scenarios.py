@@ -151,7 +151,6 @@ ALL = (
         "transactions of 100,000 records",
         (*CHUNKED, "send_many"),
         linger=0.0,
-        records=2_000_000,
         chunk=100_000,
     ),
     Scenario(

@@ -45,6 +45,7 @@ SELECTIONS = (
     Selection("AddOffsetsToTxn"),
     Selection("EndTxn"),
     Selection("TxnOffsetCommit"),
+    Selection("DescribeTransactions"),
     Selection("SaslAuthenticate"),
     Selection("GetTelemetrySubscriptions"),
     Selection("PushTelemetry"),

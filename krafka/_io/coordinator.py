@@ -111,7 +111,7 @@ class Coordinators:
         try:
             connection = await self._connection(place)
             request, version = make_request(connection)
-            response = await self._exchange(connection, request, version)
+            response = await self._exchange(ask, connection, request, version)
         except ProducerClosedError:
             # Whoever asks is being ended, and told why.
             await anyio.sleep_forever()
@@ -122,7 +122,7 @@ class Coordinators:
         for code, what in codes(response):
             if code:
                 told = error_of(code, f"{what} at {connection.peer}", self._transactional_id)
-                if isinstance(told, RequestTimedOutError):
+                if isinstance(told, RequestTimedOutError) and not ask.changes_nothing:
                     self.in_doubt = True
                 if isinstance(told, _MAYBE_DONE):
                     self.may_be_done = True
@@ -131,15 +131,18 @@ class Coordinators:
                     failed = told
         return failed, response, connection
 
-    async def _exchange(self, connection: Connection, request: Request[ResponseT], version: int) -> ResponseT:
+    async def _exchange(
+        self, ask: Ask, connection: Connection, request: Request[ResponseT], version: int
+    ) -> ResponseT:
         try:
             return await connection.request(request, version=version)
         except KafkaError as error:
-            if error.possibly_written:
+            if error.possibly_written and not ask.changes_nothing:
                 self.in_doubt = self.may_be_done = True
             raise
         except BaseException:
-            self.in_doubt = self.may_be_done = True
+            if not ask.changes_nothing:
+                self.in_doubt = self.may_be_done = True
             raise
 
     async def _connection(self, place: tuple[KeyType, str]) -> Connection:

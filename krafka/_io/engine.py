@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SOON = 0.002
-"""Seconds before a request is repeated that came while the transaction before was completed; doubled each time."""
+SOON = 0.001
+"""Seconds before a third request, where two came while the transaction before was completed; doubled each time."""
 TRANSACTIONAL = 0x10
 """The attribute of batches that belong to a transaction."""
 
@@ -172,8 +172,9 @@ class Engine:
         """Seconds to wait before sending again after failure number `attempt`, counted from 0, with `error`."""
         wait = self.retry_policy.backoff(attempt, self._random.random())
         if isinstance(error, ConcurrentTransactionsError):
-            # The transaction before is being completed, which takes some milliseconds.
-            return min(wait, SOON * 2.0 ** min(attempt, 16))
+            # The transaction before is being completed, which is often done when the answer is here. After that no
+            # wait is shorter than the millisecond in which event loops count.
+            return min(wait, SOON * 2.0 ** min(attempt - 1, 16)) if attempt else 0.0
         return wait
 
     def produce_version(self, connection: Connection) -> int:

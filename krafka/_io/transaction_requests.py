@@ -8,6 +8,7 @@ from krafka._version import __version__
 from krafka._wire.add_offsets_to_txn import AddOffsetsToTxnRequest
 from krafka._wire.add_partitions_to_txn import AddPartitionsToTxnRequest, AddPartitionsToTxnRequestTopic
 from krafka._wire.api_versions import ApiVersionsRequest
+from krafka._wire.describe_transactions import DescribeTransactionsRequest
 from krafka._wire.end_txn import EndTxnRequest
 from krafka._wire.init_producer_id import InitProducerIdRequest
 from krafka._wire.txn_offset_commit import (
@@ -15,7 +16,7 @@ from krafka._wire.txn_offset_commit import (
     TxnOffsetCommitRequestPartition,
     TxnOffsetCommitRequestTopic,
 )
-from krafka.errors import UnsupportedVersionError
+from krafka.errors import ConcurrentTransactionsError, UnsupportedVersionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from krafka._state.partition import Partition
     from krafka._wire.add_partitions_to_txn import AddPartitionsToTxnResponse
     from krafka._wire.api_versions import ApiVersionsResponse
+    from krafka._wire.describe_transactions import DescribeTransactionsResponse
     from krafka._wire.txn_offset_commit import TxnOffsetCommitResponse
     from krafka.groups import ConsumerGroupMetadata, OffsetAndMetadata
     from krafka.records import TopicPartition
@@ -37,6 +39,8 @@ _ADD_PARTITIONS_BY_CLIENTS = 3
 _EPOCHS_FROM = 3
 _END_TXN_1 = 4
 _TXN_OFFSET_COMMIT_1 = 4
+_COMPLETING = frozenset({"PrepareCommit", "PrepareAbort"})
+_CONCURRENT = ConcurrentTransactionsError.code or 0
 
 
 class TransactionRequests:
@@ -198,6 +202,22 @@ class TransactionRequests:
             )
             for topic in response.topics
             for result in topic.partitions
+        ]
+
+    def describe(self, connection: Connection) -> tuple[DescribeTransactionsRequest, int]:
+        """Ask where the transactional id stands."""
+        request = DescribeTransactionsRequest(transactional_ids=[self._transactional_id])
+        return request, connection.api_version(DescribeTransactionsRequest)
+
+    @staticmethod
+    def description_codes(response: DescribeTransactionsResponse) -> list[tuple[int, str]]:
+        """The error, which is the one that records would meet if the transaction before is being completed."""
+        return [
+            (
+                _CONCURRENT if each.transaction_state in _COMPLETING else each.error_code,
+                "DescribeTransactions",
+            )
+            for each in response.transaction_states
         ]
 
     def end(self, connection: Connection, *, commit: bool) -> tuple[EndTxnRequest, int]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 import anyio
 
 from krafka._io.admission import Waits
+from krafka._io.completion import Completion
 from krafka._io.coordinator import Coordinators, RefusedError
 from krafka._io.transaction_errors import given_up, outcome_unknown, timed_out
 from krafka._io.transaction_requests import TransactionRequests
@@ -63,6 +65,7 @@ class Transactor:
         self._coordinators = Coordinators(engine, transactional_id)
         self._requests = TransactionRequests(engine, transactional_id)
         self._calls = Waits()
+        self._completion = Completion(engine, self._coordinators, self._requests)
         self._one_at_a_time = anyio.Lock()
         self._changed = anyio.Event()
         self._adding: anyio.CancelScope | None = None
@@ -85,7 +88,7 @@ class Transactor:
 
     def enlist(self, partition: Partition) -> None:
         """A partition has its first record in this transaction."""
-        if self._open.enlist(partition, self.version):
+        if self._open.enlist(partition, at_once=self.version > 1 and self._completion.is_over):
             self._changed.set()
 
     def record_failed(self, batch: ProducerBatch, error: KafkaError) -> None:
@@ -163,17 +166,17 @@ class Transactor:
                 return
             self._coordinators.may_be_done = False
             try:
-                await self._coordinators.ask(
-                    Ask.ADD_PARTITIONS,
-                    lambda connection: self._requests.add_partitions(connection, wanted),
-                    self._requests.partition_codes,
-                )
+                if self.version > 1:
+                    await self._completion.wait()
+                else:
+                    add = partial(self._requests.add_partitions, partitions=wanted)
+                    await self._coordinators.ask(Ask.ADD_PARTITIONS, add, self._requests.partition_codes)
+                    self._open.started = True
             except RefusedError as refused:
                 self._take_refusal(refused)
                 return
             finally:
                 self._open.maybe_started = self._open.maybe_started or self._coordinators.may_be_done
-            self._open.started = True
             for partition in wanted:
                 partition.enrolled = True
                 self._accumulator.settle(partition)
@@ -394,8 +397,10 @@ class Transactor:
             except RefusedError as refused:
                 self._raise_refusal(refused)
             if answer is not None:
+                self._completion.begin()
                 self._adopt(*answer)
-            self._clear()
+            self._open.clear()
+            self._early_end = None
             self.table.swap(state, TransactionState.READY)
 
     async def _ask_end(self, *, commit: bool) -> tuple[EndTxnResponse, Connection] | None:
@@ -448,10 +453,6 @@ class Transactor:
         self._coordinators.in_doubt = self._needs_epoch = False
         self._requests.learn_version(connection)
         self._engine.take_identity(response.producer_id, response.producer_epoch)
-
-    def _clear(self) -> None:
-        self._open.clear()
-        self._early_end = None
 
     # -- errors ---------------------------------------------------------------------------------------------------
 

@@ -64,6 +64,12 @@ class Ask(Enum):
     COMMIT_OFFSETS = "TxnOffsetCommit"
     COMMIT = "EndTxn to commit"
     ABORT = "EndTxn to abort"
+    DESCRIBE = "DescribeTransactions"
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether it is all the same if a request whose answer was lost was answered."""
+        return self in {Ask.FIND_COORDINATOR, Ask.VERSIONS, Ask.DESCRIBE}
 
 
 _RETRY, _FIND, _REFUSE, _ABORT, _FATAL = Effect
@@ -119,6 +125,7 @@ COORDINATOR_RULES: Mapping[Ask, Mapping[type[KafkaError], Effect]] = MappingProx
             UnknownProducerIdError: _ABORT,
         },
         Ask.ABORT: {},
+        Ask.DESCRIBE: {},
     }
 )
 """The rows of each request; what holds for all requests is not repeated in them."""

@@ -17,7 +17,7 @@ class OpenTransaction:
     """The partitions of a transaction; `version` is 2 where their leaders tell the coordinator of them (KIP-890).
 
     `started` says that the coordinator knows of the transaction, `maybe_started` that it may at least, `end_asked` that
-    it may have ended it. `wanted` are the partitions that it is to be told of.
+    it may have ended it. `wanted` are the partitions that wait for it: to be told of them, or to be done with the last.
     """
 
     def __init__(self, sequences: Sequences) -> None:
@@ -28,12 +28,12 @@ class OpenTransaction:
         self.maybe_started = False
         self.end_asked = False
 
-    def enlist(self, partition: Partition, version: int) -> bool:
-        """A partition has its first record; True if the coordinator is to be told before that is sent."""
+    def enlist(self, partition: Partition, *, at_once: bool) -> bool:
+        """A partition has its first record; True if the coordinator is asked before that is sent."""
         if partition in self._partitions:
             return False
         self._partitions[partition] = None
-        if version > 1:
+        if at_once:
             partition.enrolled = True
             return False
         self.wanted.append(partition)

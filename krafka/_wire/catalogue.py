@@ -23,6 +23,7 @@ APIS: tuple[Api, ...] = (
     Api(26, "EndTxn", "end_txn", 0, 5),
     Api(28, "TxnOffsetCommit", "txn_offset_commit", 0, 5),
     Api(36, "SaslAuthenticate", "sasl_authenticate", 0, 2),
+    Api(65, "DescribeTransactions", "describe_transactions", 0, 0),
     Api(71, "GetTelemetrySubscriptions", "get_telemetry_subscriptions", 0, 0),
     Api(72, "PushTelemetry", "push_telemetry", 0, 0),
 )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
+
+import krafka
 
 if TYPE_CHECKING:
     from krafka.testing import KafkaCluster
@@ -106,3 +110,66 @@ def test_a_run_that_loses_records_is_marked(kafka: KafkaCluster, monkeypatch: py
         assert judged(claimed, records=10, written=written, warmup=0) == "the log holds 0 records of 10"
     assert judged(claimed, records=10, written=10, warmup=0) is None
     assert judged(claimed, records=11, written=11, warmup=0) == "10 of 11 records were acknowledged"
+
+
+@pytest.mark.kafka
+def test_a_quick_run_of_transactions(kafka: KafkaCluster, tmp_path: Path) -> None:
+    only = ["krafka *", "confluent-kafka", "aiokafka"]
+    names = ("transactions", "transactions-10k")
+    runs = quick_run(kafka, tmp_path / "figures.json", "--scenario", *names, "--only", *only)
+    loops = {"transactions": ("asyncio", "uvloop", "trio"), "transactions-10k": ("asyncio",)}
+    assert set(runs) == {
+        *(
+            f"{name} krafka {loop} {mode}"
+            for name in names
+            for loop in loops[name]
+            for mode in ("transactions", "chunks", "send_many")
+        ),
+        *(
+            f"{name} {peer} transactions"
+            for name in names
+            for peer in ("confluent-kafka", "aiokafka asyncio")
+        ),
+    }
+    for run in runs.values():
+        mode, measured = run["row"]["mode"], run["measurement"]
+        # Each run's records are those that a reader of committed ones finds in the log.
+        assert run["trouble"] is None
+        assert measured["acked"] == run["records"] > 0
+        assert (measured["commit_us"] is not None) == (mode == "transactions")
+        if mode == "transactions":
+            assert 0 < measured["commit_us"]["p50"] < measured["latency_us"]["p50"]
+
+
+@pytest.mark.kafka
+@pytest.mark.skipif(shutil.which("javac") is None, reason="the Java client's program is compiled first")
+def test_the_java_client_makes_transactions(kafka: KafkaCluster, tmp_path: Path) -> None:
+    only = ["KafkaProducer"]
+    runs = quick_run(kafka, tmp_path / "figures.json", "--scenario", "transactions", "--only", *only)
+    (run,) = runs.values()
+    measured = run["measurement"]
+    assert run["trouble"] is None
+    assert measured["acked"] == run["records"] > 0
+    assert 0 < measured["commit_us"]["p50"] < measured["latency_us"]["p50"] < measured["seconds"] * 1e6
+    assert measured["cpu_seconds"] > 0
+
+
+@pytest.mark.kafka
+def test_only_committed_records_count(kafka: KafkaCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks.broker import Topics
+
+    topics = Topics(kafka.bootstrap)
+    with topics.fresh(["bench-committed"], 2):
+
+        async def send() -> None:
+            async with krafka.TransactionalProducer(kafka.bootstrap, transactional_id="bench") as producer:
+                async with producer.transaction():
+                    await producer.send_many("bench-committed", [b"kept"] * 5)
+                await producer.begin_transaction()
+                await producer.send_many("bench-committed", [b"lost"] * 3)
+                await producer.abort_transaction()
+
+        anyio.run(send)
+        assert topics.committed_in("bench-committed", 2) == 5
+        assert topics.records_in(["bench-committed"], 2) > 8

@@ -42,6 +42,7 @@ def run(name: str = "krafka asyncio enqueue", scenario: str = "base", **changes:
         "peak_rss_mib": changes.pop("peak_rss_mib", 40.0),
         "latency_us": changes.pop("latency_us", {"p50": 200.0, "p99": 900.0, "p999": 4000.0}),
         "idle_rss_mib": changes.pop("idle_rss_mib", 30.0),
+        "commit_us": changes.pop("commit_us", None),
     }
     given = {
         "scenario": scenario,
@@ -162,6 +163,32 @@ def test_a_table_compares_with_the_three_yardsticks() -> None:
     trio = dict(zip(table.columns, table.rows[1], strict=True))
     assert (trio["CPU ÷ krafka"], trio["CPU ÷ franz-go"], trio["CPU ÷ floor"]) == ("2.00", "0.50", "6.00")
     assert trio["records/CPU s"] == "1,666,667"
+
+
+def test_transactions_are_compared_with_the_same_records_without_them() -> None:
+    from benchmarks.budgets import table
+    from benchmarks.report import tables
+
+    commits = {"p50": 400.0, "p99": 2000.0, "p999": 2000.0}
+    runs = [
+        run("krafka trio transactions", "transactions", seconds=4.0, commit_us=commits),
+        run("krafka asyncio chunks", "transactions", seconds=3.0),
+        run("krafka trio chunks", "transactions", seconds=2.0),
+        run("krafka trio send_many", "transactions", seconds=1.0),
+        run("aiokafka asyncio transactions", "transactions", seconds=30.0, commit_us=commits),
+    ]
+    made = {
+        row[0].rpartition(" 64")[0]: dict(zip(each.columns, row, strict=True))
+        for each in tables(runs)
+        for row in each.rows
+    }
+    ours, theirs = made["krafka trio transactions"], made["aiokafka asyncio transactions"]
+    assert (ours["÷ chunks"], ours["÷ send_many"]) == ("0.50", "0.25")
+    assert (theirs["÷ chunks"], theirs["÷ send_many"]) == ("0.10", "-")
+    assert (ours["commit p50"], ours["commit p99"], ours["p50 µs"]) == ("400", "2,000", "200")
+    assert made["krafka trio chunks"]["commit p50"] == "-"
+    rows = {row[0]: row[1:] for row in table(runs).rows}
+    assert rows["records/s of `transactions` ÷ `chunks`'"] == ("≥ 0.8", "-", "-", "0.50", "no")
 
 
 def test_budgets_are_held_against_each_event_loop() -> None:

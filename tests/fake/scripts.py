@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from krafka._speedups.record_batch import RecordBuffer, batch_header
 from krafka._wire.add_offsets_to_txn import AddOffsetsToTxnRequest
 from krafka._wire.add_partitions_to_txn import AddPartitionsToTxnRequest, AddPartitionsToTxnRequestTopic
+from krafka._wire.describe_transactions import DescribeTransactionsRequest
 from krafka._wire.end_txn import EndTxnRequest
 from krafka._wire.find_coordinator import FindCoordinatorRequest
 from krafka._wire.frames import decode_response, encode_request
@@ -195,6 +196,17 @@ class Peer:
         )
         answer = self.patiently(request, 5, lambda response: response.error_code)
         self.note("a strange epoch", answer.error_code)
+
+    def describe(self, transactional_id: str) -> None:
+        request = DescribeTransactionsRequest(transactional_ids=[transactional_id])
+        answer = self.patiently(request, 0, lambda response: response.transaction_states[0].error_code)
+        (told,) = answer.transaction_states
+        producer = self.producer(told.producer_id) if not told.error_code else None
+        partitions = [sorted(topic.partitions) for topic in told.topics]
+        place = told.transactional_id == transactional_id, told.transaction_state, partitions
+        self.note(
+            "describe", (told.error_code, producer, told.producer_epoch, told.transaction_timeout_ms, *place)
+        )
 
     def add(
         self, transactional_id: str, producer: Producer, topic: str, *partitions: int, version: int = 3
@@ -428,11 +440,14 @@ def first_protocol(peer: Peer) -> Answers:
 
 def second_protocol(peer: Peer) -> Answers:
     topic, name = peer.topic(), peer.name
+    peer.describe(f"{name}-x")
     us = peer.init(name)
+    peer.describe(name)
     peer.produce(topic, part(us, 5), version=12, transactional_id=name, step="begins late")
     peer.produce(topic, part(us, 0, b"a"), version=12, transactional_id=name)
     peer.produce(topic, part(us, 0, b"a"), version=13, transactional_id=name, step="again")
     peer.produce(topic, part(us, 1, b"b"), version=13, transactional_id=name)
+    peer.describe(name)
     peer.produce(
         topic, part(raised(us), 0), version=13, partition=1, transactional_id=name, step="epoch ahead"
     )
@@ -445,6 +460,7 @@ def second_protocol(peer: Peer) -> Answers:
     peer.end(f"{name}-x", us, commit=True, settle=False)
     peer.end(name, (us[0] + 9, 0), commit=True, settle=False)
     then = peer.end(name, us, commit=True)
+    peer.describe(name)
     peer.end(name, us, commit=True)
     peer.end(name, us, commit=False)
     peer.end(name, then, commit=True)

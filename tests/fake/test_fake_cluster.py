@@ -236,6 +236,7 @@ async def test_versions_are_negotiated_as_kafka_does() -> None:
             25: (0, 4),
             26: (0, 5),
             28: (0, 5),
+            65: (0, 0),
         }
         # What is not offered ends the connection.
         with pytest.raises(anyio.EndOfStream):

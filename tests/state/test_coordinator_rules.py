@@ -33,6 +33,7 @@ EXPECTED: dict[Ask, dict[int, Effect]] = {
     Ask.COMMIT: {
         15: FIND, 16: FIND, 14: RETRY, 51: RETRY, 7: FIND, 120: ABORT, 59: ABORT, 53: FATAL, -1: FATAL, **FENCED,
     },
+    Ask.DESCRIBE: {15: FIND, 16: FIND, 14: RETRY, 51: RETRY, 7: FIND, 53: FATAL, 105: FATAL},
     Ask.ABORT: {15: FIND, 16: FIND, 14: RETRY, 51: RETRY, 7: FIND, 120: FATAL, 53: FATAL, -1: FATAL, **FENCED},
 }  # fmt: skip
 CASES = [(ask, code, effect) for ask, rows in EXPECTED.items() for code, effect in rows.items()]
