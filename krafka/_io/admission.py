@@ -36,7 +36,9 @@ class Waits:
     async def wait_until_empty(self) -> None:
         """Return when none is left."""
         while self._scopes:
-            self._empty = anyio.Event()
+            if self._empty.is_set():
+                # Others may be waiting for the one that is not.
+                self._empty = anyio.Event()
             await self._empty.wait()
 
     def end(self, error: KafkaError) -> None:

@@ -116,16 +116,12 @@ class Transactor:
         """Whether nothing of this transaction is to be sent again."""
         return self.table.state in {TransactionState.ABORTING, TransactionState.FATAL_ERROR}
 
-    def aborted(self, batch: ProducerBatch) -> TransactionAbortedError:
-        """The error of a batch whose transaction was aborted before it had an outcome."""
-        return given_up(batch, self.table.error)
-
     def takes(self, batch: ProducerBatch, error: KafkaError, verdict: Verdict) -> bool:
         """Look at a batch that met an error; True if what becomes of it is decided here, and not by the verdict."""
         if error.possibly_written:
             self._coordinators.in_doubt = True
         if verdict is Verdict.RETRY and self.gives_up:
-            self._accumulator.fail(batch, self.aborted(batch), refused=True)
+            self._accumulator.fail(batch, given_up(batch, self.table.error), refused=True)
             return True
         if isinstance(error, InvalidProducerEpochError) and not batch.done and not self.gives_up:
             # The coordinator knows whether another producer took over, or the transaction was open for too long.
@@ -206,7 +202,7 @@ class Transactor:
         """End batches that are not on the wire: those that were never sent, or all."""
         for batch in list(self._accumulator.incomplete):
             if not batch.on_wire and not batch.done and not (only_unsent and batch.base_sequence != NONE):
-                self._accumulator.withdraw(batch, self.aborted(batch))
+                self._accumulator.withdraw(batch, given_up(batch, self.table.error))
 
     # -- verbs ----------------------------------------------------------------------------------------------------
 
@@ -338,7 +334,8 @@ class Transactor:
     async def wind_up(self) -> None:
         """The producer closes: wait for the call that is under way, and end what is open, if that can be done."""
         while self.table.running is not None:
-            self._returned = anyio.Event()
+            if self._returned.is_set():
+                self._returned = anyio.Event()
             await self._returned.wait()
         if self.table.state in {
             TransactionState.IN_TRANSACTION,
@@ -436,9 +433,13 @@ class Transactor:
     async def _renew_epoch(self) -> None:
         async with self._one_at_a_time:
             try:
+                if self.version == 1 and self._coordinators.in_doubt:
+                    # What came late may have opened a transaction, for which the coordinator would fence the producer.
+                    await self._ask_end(commit=False)
                 await self._take_new_epoch()
             except RefusedError as refused:
                 self._raise_refusal(refused)
+            self._open.clear()
 
     async def _take_new_epoch(self) -> None:
         present = self._sequences.producer_id, self._sequences.producer_epoch

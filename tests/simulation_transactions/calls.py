@@ -78,7 +78,7 @@ class Calls:
     def _judge_error(self, name: str, began: float, error: KafkaError | None) -> None:
         """What a call raised fits the state, and no call is cut off by an end that waits."""
         if name == "send_offsets_to_transaction" and error is not None:
-            taken_up = isinstance(error, InvalidTransactionStateError) or self._is_left
+            taken_up = isinstance(error, InvalidTransactionStateError | ProducerClosedError) or self._is_left
             self.world.check(
                 taken_up or self._state not in {State.IN_TRANSACTION, State.COMMITTING},
                 "state",

@@ -7,7 +7,7 @@ import secrets
 
 import pytest
 
-TRANSACTIONS = 100
+TRANSACTIONS = 40
 KILLS = 4
 
 
