@@ -117,8 +117,8 @@ class FakeCluster(TopicTable, AsyncContextManagerMixin):
             random=random or Random(0),  # noqa: S311 - makes names, guards nothing
         )
         self.auto_create_topics = auto_create_topics
-        self.transaction_version = transaction_version
-        self.features_epoch = 0
+        self.transaction_version: int = transaction_version
+        self.features_epoch: int = 0
         """How often the cluster-wide features were changed, which ApiVersions tells along with them (KIP-584)."""
         self.max_request_size = max_request_size
         self.leader_hints = leader_hints
