@@ -212,12 +212,13 @@ class RecordAccumulator:
         if partition.backoff_until > now:
             self._delay(partition, partition.backoff_until)
             return None
-        if partition.on_wire and partition.wire_node_id != node.node_id:
+        is_waited_for = self._awaits_answers and partition.on_wire > 0
+        if is_waited_for and partition.wire_node_id != node.node_id:
             # The old leader may still append what it was sent; its answers come before the new leader's turn.
             return None
         if self.sequences is None:
             # Without sequence numbers only one batch at a time keeps the order across a retry.
-            return None if partition.on_wire else batch
+            return None if is_waited_for else batch
         return batch if self.sequences.may_send(partition, batch) else None
 
     def _closed(self, batch: ProducerBatch) -> ProducerBatch:
@@ -267,9 +268,8 @@ class RecordAccumulator:
         batch.attempts += 1
         batch.attempt_leader_epoch = partition.leader_epoch
         batch.on_wire = True
-        if self._awaits_answers:
-            partition.on_wire += 1
-            partition.wire_node_id = node.node_id
+        partition.on_wire += 1
+        partition.wire_node_id = node.node_id
 
     def _delay(self, partition: Partition, until: float) -> None:
         heappush(self._delayed, (until, next(self._ties), partition))
@@ -281,8 +281,7 @@ class RecordAccumulator:
         """The answer to a batch is here, or will never come."""
         if batch.on_wire:
             batch.on_wire = False
-            if self._awaits_answers:
-                batch.partition.on_wire -= 1
+            batch.partition.on_wire -= 1
 
     def settle(self, partition: Partition) -> None:
         """Look again at a partition after batches of it left the wire: heal its numbering, queue what may go now."""

@@ -115,7 +115,7 @@ WAYS = (
     Mutation(
         "pipeline without numbers",
         ACCUMULATOR,
-        "            return None if partition.on_wire else batch\n",
+        "            return None if is_waited_for else batch\n",
         "            return batch\n",
     ),
     Mutation(

@@ -562,8 +562,9 @@ class TestLeaders:
         world.append(1)
         assert len(world.drain(2)) == 1
 
-    def test_a_topic_with_records_outlives_its_metadata(self) -> None:
-        world = World()
+    @pytest.mark.parametrize("acks", ["all", "none"])
+    def test_a_topic_with_records_outlives_its_metadata(self, acks: str) -> None:
+        world = World(acks=acks)
         world.append()
         world.forget_topics()
         assert not world.accumulator.is_idle(TOPIC)
