@@ -7,8 +7,8 @@ import secrets
 
 import pytest
 
-TRANSACTIONS = 40
-KILLS = 4
+TRANSACTIONS = 24
+KILLS = 2
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

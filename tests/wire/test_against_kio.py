@@ -38,8 +38,9 @@ def kio_integers(field: Field) -> st.SearchStrategy[int]:
 
     if field.name.endswith("error_code"):
         return st.sampled_from([code.value for code in ErrorCode])
-    if field.name == "log_append_time_ms":
-        return st.just(-1) | st.integers(0, 250_000_000_000).map(lambda seconds: 1000 * seconds)
+    if field.name in {"log_append_time_ms", "transaction_start_time_ms"}:
+        times = st.integers(0, 250_000_000_000).map(lambda seconds: 1000 * seconds)
+        return times if field.name == "transaction_start_time_ms" else st.just(-1) | times
     if field.name == "session_lifetime_ms":
         return st.integers(-(2**40), 2**40)
     return any_integer(field)

@@ -92,6 +92,7 @@ def test_the_client_versions_are_the_ones_it_may_speak() -> None:
         "EndTxn": (0, 5),
         "TxnOffsetCommit": (0, 5),
         "SaslAuthenticate": (0, 2),
+        "DescribeTransactions": (0, 0),
         "GetTelemetrySubscriptions": (0, 0),
         "PushTelemetry": (0, 0),
     }
