@@ -175,7 +175,7 @@ ENDS = (
         "            try:\n                pass\n",
     ),
 )
-NOT_FOUND = (
+_OUT_OF_REACH = (
     Mutation(
         "leave a shielded commit behind when the producer ends",
         TRANSACTOR,
@@ -202,7 +202,17 @@ NOT_FOUND = (
         "",
     ),
 )
-"""Rules that 1,000 seeds do not reach: unit tests hold the first two; what the others leave open a new epoch ends."""
-ALL = (*EPOCHS, *WHOLE, *ENROLMENT, *TRUTH, *ENDS)
+_NOT_SHOWN = {
+    # Got away in 2,000 seeds; tests/transactions/test_anomalies.py and tests/producer/test_transactions_in_doubt.py know.
+    "keep the epoch after a request in doubt",
+    # Got away in 700 or more; tests/producer/test_transactions.py and tests/transactions/ have direct tests of the rules.
+    "abort by its own epoch what may not have begun",
+    "abort without waiting for what is on the wire",
+    "commit although offsets failed meanwhile",
+}
+_EVERY = (*EPOCHS, *WHOLE, *ENROLMENT, *TRUTH, *ENDS)
+ALL = tuple(each for each in _EVERY if each.name not in _NOT_SHOWN)
+NOT_FOUND = (*_OUT_OF_REACH, *(each for each in _EVERY if each.name in _NOT_SHOWN))
+"""Rules whose breach no seed was seen to find."""
 NAMED = tuple(each for each in ALL if each.name == "commit although a record failed")
 """Those that the tests hunt; `python -m tests.simulation.mutants --transactions` hunts all."""
