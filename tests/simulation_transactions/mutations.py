@@ -203,9 +203,9 @@ _OUT_OF_REACH = (
     ),
 )
 _NOT_SHOWN = {
-    # Got away in 2,000 seeds; tests/transactions/test_anomalies.py and tests/producer/test_transactions_in_doubt.py know.
+    # Got away in 2,000 seeds; tests/transactions/test_anomalies.py finds it on a real Kafka.
     "keep the epoch after a request in doubt",
-    # Got away in 700 or more; tests/producer/test_transactions.py and tests/transactions/ have direct tests of the rules.
+    # Got away in 700 or more.
     "abort by its own epoch what may not have begun",
     "abort without waiting for what is on the wire",
     "commit although offsets failed meanwhile",
