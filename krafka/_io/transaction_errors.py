@@ -4,11 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from krafka.errors import CommitOutcomeUnknownError, TransactionAbortedError, TransactionTimeoutError
+from krafka.errors import (
+    BufferFullError,
+    CommitOutcomeUnknownError,
+    InvalidTransactionStateError,
+    MetadataNotReadyError,
+    ProducerClosedError,
+    TransactionAbortedError,
+    TransactionTimeoutError,
+)
 
 if TYPE_CHECKING:
     from krafka._speedups.batch import ProducerBatch
     from krafka.errors import KafkaError
+
+NO_PART_OF_IT = (
+    BufferFullError,
+    MetadataNotReadyError,
+    InvalidTransactionStateError,
+    ProducerClosedError,
+    TransactionAbortedError,
+)
+"""What leaves a transaction as it is: a call that may be made again or came out of turn, a record of the one before."""
 
 
 def given_up(batch: ProducerBatch, reason: KafkaError | None) -> TransactionAbortedError:

@@ -12,7 +12,7 @@ import anyio
 from krafka._io.admission import Waits
 from krafka._io.completion import Completion
 from krafka._io.coordinator import Coordinators, RefusedError
-from krafka._io.transaction_errors import given_up, outcome_unknown, timed_out
+from krafka._io.transaction_errors import NO_PART_OF_IT, given_up, outcome_unknown, timed_out
 from krafka._io.transaction_requests import TransactionRequests
 from krafka._state.coordinator_rules import Ask, Effect
 from krafka._state.open_transaction import OpenTransaction
@@ -20,13 +20,9 @@ from krafka._state.outcomes import Verdict
 from krafka._state.partition import NONE
 from krafka._state.transaction_table import TransactionState, TransactionTable
 from krafka.errors import (
-    BufferFullError,
     InvalidProducerEpochError,
-    InvalidTransactionStateError,
     InvalidTxnStateError,
     KafkaError,
-    MetadataNotReadyError,
-    ProducerClosedError,
     ProducerFencedError,
     TransactionAbortableError,
     TransactionAbortedError,
@@ -44,9 +40,6 @@ if TYPE_CHECKING:
     from krafka.records import TopicPartition
 
 logger = logging.getLogger(__name__)
-
-NO_PART_OF_IT = (BufferFullError, MetadataNotReadyError, InvalidTransactionStateError, ProducerClosedError)
-"""Refusals that leave a transaction as it is: of a call that may be made again, or of one that came out of turn."""
 
 
 class Transactor:

@@ -249,6 +249,31 @@ async def test_a_record_that_was_refused_is_missing_so_that_nothing_is_committed
         assert committed(fake) == []
 
 
+async def test_a_record_of_an_aborted_transaction_does_not_fail_the_next() -> None:
+    async with transactional(linger=30) as (fake, producer):
+        await producer.partitions_for(TOPIC)
+        await producer.begin_transaction()
+        ended = anyio.Event()
+
+        async def send() -> None:
+            with pytest.raises(TransactionAbortedError):
+                await producer.send(TOPIC, b"dropped")
+            ended.set()
+
+        async with anyio.create_task_group() as task_group:
+            task_group.start_soon(send)
+            await anyio.wait_all_tasks_blocked()
+            await producer.abort_transaction()
+            await producer.begin_transaction()
+            await ended.wait()
+        # Whoever is told later than that is of the transaction before as well.
+        producer._note(TransactionAbortedError())
+        assert state_of(producer) == "InTransaction"
+        await producer.enqueue(TOPIC, b"next")
+        await producer.commit_transaction()
+        assert committed(fake) == [b"next"]
+
+
 async def test_a_record_that_only_had_to_wait_fails_nothing() -> None:
     async with transactional(buffer_memory=100_000) as (fake, producer):
         async with producer.transaction():
