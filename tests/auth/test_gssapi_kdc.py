@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
+from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 import kdc
 import pytest
-from told import take
+from told import drive, take
 
 from krafka.auth import Gssapi
-from krafka.auth._base import Work
 from krafka.errors import AuthenticationError, ConnectionFailedError, ProtocolError
 
 if TYPE_CHECKING:
@@ -70,18 +70,8 @@ class Acceptor:
 
 def talk(steps: Any, acceptor: Acceptor, change: Any = lambda number, answer: answer) -> list[bytes]:
     """What the client sends to an acceptor whose answers may be changed."""
-    sent: list[bytes] = []
-    value: Any = None
-    while True:
-        try:
-            step = steps.send(value)
-        except StopIteration:
-            return sent
-        if isinstance(step, Work):
-            value = step.run()
-        else:
-            sent.append(step)
-            value = change(len(sent), acceptor.answer(step))
+    numbers = count(1)
+    return drive(steps, lambda step: change(next(numbers), acceptor.answer(step)))
 
 
 async def test_it_logs_in_with_a_keytab(alice: Path, service: Path) -> None:

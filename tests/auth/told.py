@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any
 from krafka.auth._base import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from krafka.auth._base import Steps
 
 TESTS = Path(__file__).parent.parent
 
 
-def take(steps: Steps, answers: Iterable[bytes]) -> list[bytes]:
-    """What the mechanism sends where these are the broker's answers; it may leave some of them, and not want more."""
-    rest = iter(answers)
+def drive(steps: Steps, answer: Callable[[bytes], bytes]) -> list[bytes]:
+    """What the mechanism sends to a broker that answers so."""
     sent: list[bytes] = []
     value: Any = None
     while True:
@@ -30,7 +29,13 @@ def take(steps: Steps, answers: Iterable[bytes]) -> list[bytes]:
             value = step.run()
         else:
             sent.append(step)
-            value = next(rest)
+            value = answer(step)
+
+
+def take(steps: Steps, answers: Iterable[bytes]) -> list[bytes]:
+    """What the mechanism sends where these are the broker's answers; it may leave some of them, and not want more."""
+    rest = iter(answers)
+    return drive(steps, lambda _: next(rest))
 
 
 def everything_told(error: BaseException) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from typing import TYPE_CHECKING
 
 import pytest
 
 from krafka.testing import KafkaCluster
+from tests import asked
 
 from .brokers import revive_blocking
 
@@ -29,25 +28,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def chaos_records(request: pytest.FixtureRequest) -> int:
     """How many records a storm takes at least."""
-    return _number(request, "records") or RECORDS
+    return asked.number(request, "chaos_records") or RECORDS
 
 
 @pytest.fixture
 def chaos_seed(request: pytest.FixtureRequest) -> int:
     """The seed of a test's faults; shown with its failure."""
-    seed = _number(request, "seed")
-    if seed is None:
-        seed = secrets.randbelow(10**6)
-    print(f"chaos seed {seed}: to repeat, pytest {request.node.nodeid!r} --chaos-seed={seed}")
-    return seed
-
-
-def _number(request: pytest.FixtureRequest, name: str) -> int | None:
-    # pytest knows the options only where this folder is named on its command line.
-    given = request.config.getoption(f"chaos_{name}", default=None)
-    if given is None:
-        given = os.environ.get(f"KRAFKA_CHAOS_{name.upper()}")
-    return None if given is None else int(given)
+    return asked.seed(request, "chaos_seed")
 
 
 @pytest.fixture(scope="package")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-
 import pytest
+
+from tests import asked
 
 TRANSACTIONS = 24
 KILLS = 2
@@ -27,28 +26,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def transactions(request: pytest.FixtureRequest) -> int:
     """How many transactions are run while brokers fail."""
-    return _number(request, "transactions") or TRANSACTIONS
+    return asked.number(request, "transactions") or TRANSACTIONS
 
 
 @pytest.fixture
 def kills(request: pytest.FixtureRequest) -> int:
     """How often workers are killed."""
-    return _number(request, "kills") or KILLS
+    return asked.number(request, "kills") or KILLS
 
 
 @pytest.fixture
 def seed(request: pytest.FixtureRequest) -> int:
     """The seed of a test's dice; shown with its failure."""
-    seed = _number(request, "transactions_seed")
-    if seed is None:
-        seed = secrets.randbelow(10**6)
-    print(f"seed {seed}: to repeat, pytest {request.node.nodeid!r} --transactions-seed={seed}")
-    return seed
-
-
-def _number(request: pytest.FixtureRequest, name: str) -> int | None:
-    # pytest knows the options only where this folder is named on its command line.
-    given = request.config.getoption(name, default=None)
-    if given is None:
-        given = os.environ.get(f"KRAFKA_{name.upper()}")
-    return None if given is None else int(given)
+    return asked.seed(request, "transactions_seed")
