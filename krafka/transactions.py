@@ -10,11 +10,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from krafka._state.transaction_table import TransactionState
-from krafka.errors import (
-    CommitOutcomeUnknownError,
-    ConfigError,
-    KafkaError,
-)
+from krafka.errors import ConfigError, KafkaError
 from krafka.groups import ConsumerGroupMetadata, checked_offsets
 from krafka.producer import Producer
 
@@ -170,8 +166,6 @@ class TransactionalProducer(Producer):
         try:
             yield self
             await self.commit_transaction()
-        except CommitOutcomeUnknownError:
-            raise
         except BaseException as error:
             await self._abort_in_a_hurry(error)
             raise
@@ -179,6 +173,7 @@ class TransactionalProducer(Producer):
     async def _abort_in_a_hurry(self, error: BaseException) -> None:
         transactor = self._engine_or_none and self._engine_or_none.transactor
         if not transactor or transactor.table.refusal("abort_transaction") is not None:
+            # There is nothing left to abort, or the commit may have happened.
             return
         timeout = self._config.close_timeout
         with anyio.move_on_after(timeout, shield=True):

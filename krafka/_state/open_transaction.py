@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class OpenTransaction:
-    """The partitions of a transaction; `version` is 2 where their leaders tell the coordinator of them (KIP-890).
+    """The partitions of a transaction; in version 2 their leaders tell the coordinator of them (KIP-890).
 
     `started` says that the coordinator knows of the transaction, `maybe_started` that it may at least, `end_asked` that
     it may have ended it. `wanted` are the partitions that wait for it: to be told of them, or to be done with the last.
