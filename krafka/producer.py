@@ -30,7 +30,7 @@ from krafka.errors import (
 from krafka.records import PartitionInfo, ProducerRecord, explain_invalid
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
     from datetime import datetime
     from typing import Unpack
 
@@ -158,11 +158,12 @@ class Producer(AsyncContextManagerMixin):
                 engine = Engine(self._config, task_group, connector=self._connector)
                 self._engine_or_none = engine
                 self._background = task_group.cancel_scope
-                # The instance's own attribute: a call goes straight to compiled code, past this class.
-                self.__dict__["enqueue_nowait"] = engine.accumulator.appender.append
                 self._hooked = hooked_verbs(engine)
-                if self._hooked is not None:
-                    self.__dict__["enqueue_nowait"] = self._hooked.enqueue_nowait
+                if self._hooked is None:
+                    self._shorten("enqueue_nowait", engine.accumulator.appender.append)
+                    self._shorten("send", engine.direct.send)
+                else:
+                    self._shorten("enqueue_nowait", self._hooked.enqueue_nowait)
                     acknowledgements = self._hooked.hooks.acknowledgements
                     task_group.start_soon(acknowledgements.run, name="krafka interceptors")
                 engine.start()
@@ -174,6 +175,11 @@ class Producer(AsyncContextManagerMixin):
                     await self._hooked.hooks.acknowledgements.finish(self._config.close_timeout)
             finally:
                 self._finished.set()
+
+    def _shorten(self, verb: str, way: Callable[..., object]) -> None:
+        """Make a verb the instance's own attribute: calls go past this class, unless a subclass has that verb."""
+        if getattr(type(self), verb) is getattr(Producer, verb):
+            self.__dict__[verb] = way
 
     def _end_records(self) -> None:
         """Give every record without an outcome one, whatever ended the background tasks."""
@@ -275,21 +281,18 @@ class Producer(AsyncContextManagerMixin):
         `BufferTimeoutError` (after `max_block`), `DeliveryTimeoutError` (after `delivery_timeout`), or the `KafkaError`
         the broker answered. `error.possibly_written` tells whether the record may be in the log all the same.
         Cancelled before the record found room it was not accepted; cancelled later it is delivered without this caller.
+        Under asyncio a scope that the calling task cancelled itself, and has not waited in since, is met in the wait.
         """
-        await checkpoint_if_cancelled()
+        # Opening puts the compiled `DirectSend.send` in this method's place, unless there are hooks.
         engine = self._engine_or_none
-        if engine is None:
+        if engine is not None and self._hooked is None:
+            return await engine.direct.send(
+                topic, value, key=key, headers=headers, partition=partition, timestamp=timestamp
+            )
+        await checkpoint_if_cancelled()
+        if self._hooked is None:
             raise self._not_open()
-        if self._hooked is not None:
-            return await (await self._hooked.send(topic, value, key, headers, partition, timestamp))
-        try:
-            delivery = engine.append(topic, value, key, headers, partition, timestamp)
-        except (BufferFullError, MetadataNotReadyError):
-            delivery = None
-        if delivery is None:
-            # Not where the first error is handled, which would be shown along with what comes of the wait.
-            delivery = await self._admit(topic, value, key, headers, partition, timestamp)
-        return await delivery
+        return await (await self._hooked.send(topic, value, key, headers, partition, timestamp))
 
     async def send_record(self, record: ProducerRecord) -> RecordMetadata:
         """Send a `ProducerRecord`; as `send`."""
@@ -321,7 +324,7 @@ class Producer(AsyncContextManagerMixin):
         if self._calls_since_yield >= CALLS_BETWEEN_YIELDS:
             self._calls_since_yield = 0
             await checkpoint()
-        else:
+        elif self._engine_or_none is None or self._engine_or_none.loop.may_be_cancelled():
             await checkpoint_if_cancelled()
         if self._hooked is not None:
             return await self._hooked.enqueue(topic, value, key, headers, partition, timestamp)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from random import Random
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from krafka._io.admission import Admission
 from krafka._io.alarm import Alarm
@@ -12,11 +12,13 @@ from krafka._io.brokers import BrokerPool
 from krafka._io.clock import event_loop_clock
 from krafka._io.compressing import CompressionWorkers
 from krafka._io.connection import Connection, ConnectionOptions
+from krafka._io.direct import DirectSend
 from krafka._io.forks import refuse_in_children
 from krafka._io.identity import IdentityKeeper
 from krafka._io.metadata import MetadataRefresher
 from krafka._io.sender import NodeSender
 from krafka._io.transport import TcpConnector
+from krafka._speedups.waiting import event_loop
 from krafka._state.accumulator import RecordAccumulator
 from krafka._state.cluster import Broker
 from krafka._state.partition import NONE
@@ -42,7 +44,6 @@ if TYPE_CHECKING:
     from krafka._io.transactor import Transactor
     from krafka._io.transport import Connector
     from krafka._speedups.batch import ProducerBatch
-    from krafka._speedups.delivery import Delivery
     from krafka._state.partition import Partition
     from krafka.config import ProducerConfig
 
@@ -77,8 +78,6 @@ class Engine:
         self.failure: KafkaError | None = None
         self._shut = False
         self._refuses = False
-        self._holds = False
-        self._held: list[NodeSender] = []
         self._task_group = task_group
         self._random = random or Random()  # noqa: S311 - spreads retries, guards nothing
         self.retry_policy = kafka_policy(
@@ -103,6 +102,7 @@ class Engine:
             enlist=self._enlist if is_transactional else None,
             failed=self._record_failed if is_transactional else None,
         )
+        self.loop = self.accumulator.appender.loop = event_loop()
         refuse_in_children(self.accumulator.appender)
         self.pool = self._make_pool(connector)
         self.metadata = MetadataRefresher(
@@ -114,6 +114,9 @@ class Engine:
             random=self._random,
         )
         self.admission = Admission(self)
+        self.direct = DirectSend(
+            self.accumulator.appender, self.loop, self.admission, self._wake_now, self.clock
+        )
         self._identity = IdentityKeeper(self)
         self._appended_before: dict[str, int] = {}
         self.transactor: Transactor | None = None
@@ -194,24 +197,8 @@ class Engine:
         if sender is None:
             sender = self._senders[node_id] = NodeSender(self, self.accumulator.nodes[node_id])
             self._task_group.start_soon(sender.run, name=f"krafka sender to broker {node_id}")
-        if self._holds:
-            self._held.append(sender)
-        else:
+        if not self.direct.holds(sender):
             sender.wake()
-
-    def append(
-        self, topic: Any, value: Any, key: Any, headers: Any, partition: Any, timestamp: Any
-    ) -> Delivery:
-        """Append a record whose sender waits for nothing else: what it makes ready goes out without a detour."""
-        self._holds = True
-        try:
-            return self.accumulator.appender.append(
-                topic, value, key=key, headers=headers, partition=partition, timestamp=timestamp
-            )
-        finally:
-            self._holds = False
-            while self._held:
-                self._wake_now(self._held.pop())
 
     def _wake_now(self, sender: NodeSender) -> None:
         try:

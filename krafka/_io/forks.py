@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
+from krafka._speedups.batch import note_fork
 from krafka.errors import ProducerStateError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def refuse_in_children(appender: Appender) -> None:
 
 
 def _refuse() -> None:
+    note_fork()
     for appender in _appenders:
         try:
             appender.check_caller()

@@ -113,7 +113,7 @@ class HookedVerbs:
         )
 
     def _append_and_send(self, fields: Fields) -> Delivery:
-        return self._engine.append(*fields)
+        return self._engine.direct.append(*fields)
 
     def _check_open(self) -> None:
         self._appender.check_caller()

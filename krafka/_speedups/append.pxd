@@ -4,6 +4,7 @@ from krafka._speedups.batch cimport PartitionBuffer, ProducerBatch
 from krafka._speedups.delivery cimport SendResult
 from krafka._speedups.record_batch cimport RecordFields, RecordView
 from krafka._speedups.topic_buffer cimport TopicBuffer
+from krafka._speedups.waiting cimport EventLoop
 
 
 cdef class Appender:
@@ -22,6 +23,7 @@ cdef class Appender:
     cdef bint refuses_granted
     cdef unsigned long owner_thread
     cdef int owner_process
+    cdef public EventLoop loop
     cdef object monotonic
     cdef bint time_stands
     cdef double time

@@ -5,6 +5,7 @@ from typing import Any
 from krafka._speedups.batch import PartitionBuffer, ProducerBatch
 from krafka._speedups.delivery import Delivery, SendResult
 from krafka._speedups.topic_buffer import TopicBuffer
+from krafka._speedups.waiting import EventLoop
 from krafka.errors import KafkaError
 from krafka.records import BytesLike, Headers, ProducerRecord
 
@@ -15,6 +16,7 @@ class Appender:
     buffer_memory: int
     available: int
     contended: bool
+    loop: EventLoop | None
     @property
     def appended_bytes(self) -> int: ...
     @property

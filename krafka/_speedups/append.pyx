@@ -9,7 +9,7 @@ from cpython.dict cimport PyDict_GetItemWithError
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
-from krafka._speedups.batch cimport PartitionBuffer, ProducerBatch
+from krafka._speedups.batch cimport PartitionBuffer, ProducerBatch, check_owner
 from krafka._speedups.delivery cimport SendResult, delivery_of_last, note_place
 from krafka._speedups.record_batch cimport (
     RecordFields,
@@ -25,7 +25,7 @@ from krafka._speedups.varint cimport varint_size
 import os
 from threading import get_ident
 
-from krafka._speedups.batch import check_owner, for_raising
+from krafka._speedups.batch import for_raising
 from krafka.errors import (
     BufferFullError,
     KafkaError,
@@ -490,4 +490,5 @@ cdef class Appender:
         )
         batch.owner_thread = self.owner_thread
         batch.owner_process = self.owner_process
+        batch.loop = self.loop
         return batch

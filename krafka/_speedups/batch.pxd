@@ -1,9 +1,10 @@
 from libc.stdint cimport int16_t, int32_t, int64_t, uint32_t
 
 from krafka._speedups.record_batch cimport RecordBuffer
+from krafka._speedups.waiting cimport Awaited, EventLoop, Waiters
 
 
-cdef class ProducerBatch:
+cdef class ProducerBatch(Awaited):
     cdef readonly PartitionBuffer partition
     cdef readonly RecordBuffer records
     cdef readonly double created
@@ -30,7 +31,8 @@ cdef class ProducerBatch:
     cdef readonly int64_t base_offset
     cdef readonly int64_t log_append_time
     cdef readonly int32_t count
-    cdef object event
+    cdef EventLoop loop
+    cdef Waiters waiters
     # Who is to be told of records of this batch: (index, timestamp, observer) each; None where nobody is.
     cdef list observers
     # Of a batch whose records went into others: those, and which record is where.
@@ -47,8 +49,9 @@ cdef class ProducerBatch:
     cdef int observe(self, int32_t index, int64_t timestamp, object observer) except -1
     cdef int _tell_observers(self) except -1
     cdef int _tell(self, int32_t index, int64_t timestamp, object observer) except -1
-    cdef object outcome(self, int32_t index, int64_t timestamp)
-    cdef bint settled(self, int32_t index) except -1
+
+
+cpdef int check_owner(unsigned long thread, int process) except -1
 
 
 cdef class PartitionBuffer:

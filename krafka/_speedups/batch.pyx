@@ -1,19 +1,19 @@
 """Batches of one partition's records on their way, what becomes of them, and the buffer they wait in."""
 
 cimport cython
+from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int32_t, int64_t
 
 from krafka._speedups.record_batch cimport RecordBuffer, RecordCursor, stamped_header
 from krafka._speedups.record_metadata cimport metadata_of
+from krafka._speedups.waiting cimport Awaited, EventLoop, Waiters
 
 from bisect import bisect_right
 from collections import deque
 from copy import copy
 from os import getpid
-from threading import get_ident
 
-from anyio import Event
-
+from krafka._speedups.waiting import event_loop
 from krafka.errors import ProducerStateError
 
 
@@ -21,10 +21,12 @@ cdef extern from "Python.h":
     const Py_ssize_t PY_SSIZE_T_MAX
 
 cdef Py_ssize_t SMALLEST_BUFFER = 1024
+# Asking the system each time costs as much as appending a record.
+cdef int this_process = getpid()
 
 
 @cython.final
-cdef class ProducerBatch:
+cdef class ProducerBatch(Awaited):
     """Records of one partition on their way, and their outcome once it is known.
 
     A batch is completed once, by `complete` or `fail`; every `Delivery` of its records is a view of that. One that a
@@ -90,10 +92,10 @@ cdef class ProducerBatch:
 
     def _wake(self):
         # Whoever waits for a record of a divided batch looks after each part whether it was that record's.
-        event = self.event
-        if event is not None:
-            self.event = None
-            event.set()
+        cdef Waiters waiters = self.waiters
+        self.waiters = None
+        if waiters is not None:
+            waiters.wake()
         if self.whole is not None and not self.whole.done:
             self.whole._wake()
 
@@ -111,11 +113,14 @@ cdef class ProducerBatch:
 
         Raises ProducerStateError in any thread or process but the producer's: nobody there would ever wake who waits.
         """
+        return self.waiting().wait()
+
+    cdef Waiters waiting(self):
         if self.owner_process:
             check_owner(self.owner_thread, self.owner_process)
-        if self.event is None:
-            self.event = Event()
-        return self.event.wait()
+        if self.waiters is None:
+            self.waiters = (<EventLoop>event_loop() if self.loop is None else self.loop).waiters()
+        return self.waiters
 
     # -- records that move to other batches -----------------------------------------------------------------------
 
@@ -138,8 +143,7 @@ cdef class ProducerBatch:
         for part in parts[1:]:
             part.charge = self.charge * part.records.used // self.records.used
             left -= part.charge
-        part = parts[0]
-        part.charge = left
+        (<ProducerBatch>parts[0]).charge = left
         self._hand_over(starts, [(part, 0) for part in parts], len(parts))
         return parts
 
@@ -176,6 +180,7 @@ cdef class ProducerBatch:
         part.whole = self
         part.owner_thread = self.owner_thread
         part.owner_process = self.owner_process
+        part.loop = self.loop
         part.attempts = max(self.attempts - 1, 0)
         part.last_error = self.last_error
         return part
@@ -263,9 +268,7 @@ cdef class ProducerBatch:
             part, at = self._part_of(index)
             if part is not None:
                 return part.error_of(at)
-        if self.record_errors is None:
-            return self.error
-        return self.record_errors.get(index, self.error)
+        return self.error if self.record_errors is None else self.record_errors.get(index, self.error)
 
     def __repr__(self):
         return (
@@ -274,17 +277,24 @@ cdef class ProducerBatch:
         )
 
 
-def check_owner(unsigned long thread, int process):
+cpdef int check_owner(unsigned long thread, int process) except -1:
     """Raise ProducerStateError unless this is that thread of that process, in which a producer was opened."""
-    if getpid() != process:
+    if process != this_process:
         raise ProducerStateError(
-            f"this producer was opened in process {process} and is used in process {getpid()}; "
+            f"this producer was opened in process {process} and is used in process {this_process}; "
             "a forked process has to open a producer of its own"
         )
-    if get_ident() != thread:
+    if PyThread_get_thread_ident() != thread:
         raise ProducerStateError(
             "this producer is used from a thread other than its event loop's; call it through anyio.from_thread.run"
         )
+    return 0
+
+
+def note_fork():
+    """Find out which process this is, after a fork."""
+    global this_process
+    this_process = getpid()
 
 
 def for_raising(error):

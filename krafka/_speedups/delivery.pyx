@@ -44,7 +44,7 @@ cdef class Delivery:
             known = KnownOutcome.__new__(KnownOutcome)
             known.delivery = self
             return known
-        return _until_known(self)
+        return self.batch.waiting().wait_for(self.batch, self.index, self.timestamp)
 
     cdef object outcome(self):
         return self.batch.outcome(self.index, self.timestamp)
@@ -87,12 +87,6 @@ def observe(Delivery delivery not None, observer not None):
     The metadata of a record that failed has an offset and a timestamp of -1, as in Kafka's Java client.
     """
     delivery.batch.observe(delivery.index, delivery.timestamp, observer)
-
-
-def _until_known(Delivery delivery not None):
-    while not delivery.batch.settled(delivery.index):
-        yield from delivery.batch.wait().__await__()
-    return delivery.outcome()
 
 
 @cython.no_gc

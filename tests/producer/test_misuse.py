@@ -78,7 +78,9 @@ async def test_a_forked_child_can_neither_append_nor_wait() -> None:
         delivery = await producer.enqueue(TOPIC, b"v")
         child = os.fork()
         if child == 0:
-            os._exit(_refusals(lambda: producer.enqueue_nowait(TOPIC, b"w"), delivery.__await__().__next__))
+            os._exit(
+                _refusals(lambda: producer.enqueue_nowait(TOPIC, b"w"), lambda: next(delivery.__await__()))
+            )
         _, status = await anyio.to_thread.run_sync(os.waitpid, child, 0)
         assert os.waitstatus_to_exitcode(status) == 2
         assert (await delivery).offset == 0

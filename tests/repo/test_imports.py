@@ -35,6 +35,9 @@ def test_compiled_modules_import_from_below(path: Path) -> None:
 
 @pytest.mark.parametrize("path", CYTHON, ids=relative)
 def test_compiled_modules_know_no_event_loop(path: Path) -> None:
+    """But the one in which tasks wait, as its docstring says."""
+    if path.name == "waiting.pyx":
+        return
     assert {name for name in cython_imports(path) if name.split(".")[0] in EVENT_LOOPS} == set()
 
 
