@@ -13,10 +13,10 @@ from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from krafka._io import endings
 from krafka._io.handshake import StreamExchange, shake_hands
-from krafka._io.transport import close_stream, format_address
-from krafka._io.writer import STREAM_ERRORS, RequestWriter
-from krafka._state.framing import FrameReader
-from krafka._state.pipeline import PendingRequest, RequestPipeline, throttle_seconds
+from krafka._io.line import RequestLine
+from krafka._io.tcp import TcpStream
+from krafka._io.transport import close_stream
+from krafka._io.writer import STREAM_ERRORS
 from krafka.errors import ConnectionFailedError, KafkaError, NetworkError, ProtocolError
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from anyio.abc import ByteStream, TaskStatus
 
     from krafka._io.authentication import Authenticator
-    from krafka._io.handshake import ApiVersionTable
     from krafka._io.transport import Connector
+    from krafka._io.writer import RequestWriter
     from krafka._wire.schema import Request, Response
 
     ResponseT = TypeVar("ResponseT", bound=Response)
@@ -52,7 +52,7 @@ class ConnectionOptions:
     authenticator: Authenticator | None = None
 
 
-class Connection:
+class Connection(RequestLine):
     """A connection to one broker, alive while its `run` is.
 
     `address` is (host, port) and `node_id` the broker's id where it is known; both name the broker in
@@ -71,47 +71,26 @@ class Connection:
         *,
         node_id: int | None = None,
     ) -> None:
-        self.address = address
-        self.node_id = node_id
-        self.close_reason: KafkaError | None = None
-        """Why the connection is closed or closing; None while it is not."""
+        super().__init__(
+            address,
+            node_id,
+            options.client_id,
+            options.max_frame_size,
+            options.connections_max_idle,
+            clock,
+            self._crash,
+        )
         self.has_idled = False
         """Whether it was closed because nobody used it, which says nothing against the broker."""
-        self.versions: ApiVersionTable | None = None
-        """What the broker told in the handshake; None before."""
-        self.throttled_until = -math.inf
-        """The time until which the broker wants no requests (KIP-219). Told here, respected by senders."""
-        self.last_used = -math.inf
-        """When a request was last queued, or a response last received."""
-        self.requests_sent = 0
-        self.bytes_sent = 0
-        self.bytes_received = 0
         self._connector = connector
         self._options = options
-        self._clock = clock
         self._scope: anyio.CancelScope | None = None
         self._running = False
         self._stream: ByteStream | None = None
-        self._frames = FrameReader(options.max_frame_size, self.peer)
-        self._pipeline = RequestPipeline(options.client_id, self.peer)
         self._version_by_class: dict[type[Request[Any]], int] = {}
-        self._writer: RequestWriter | None = None
-        self._wakes_at = math.inf
-        self._rearm = anyio.Event()
         self._bug: Exception | None = None
         self._lifetime = math.inf
         self._used_before = math.inf
-
-    @property
-    def peer(self) -> str:
-        """The broker as errors and logs name it."""
-        address = format_address(*self.address)
-        return f"broker at {address}" if self.node_id is None else f"broker {self.node_id} at {address}"
-
-    @property
-    def in_flight(self) -> int:
-        """Requests queued or sent that have no outcome yet."""
-        return self._pipeline.in_flight
 
     @property
     def is_usable(self) -> bool:
@@ -121,15 +100,6 @@ class Connection:
         and a machine that was suspended may find out only by the clock.
         """
         return self.is_usable_at(None)
-
-    def is_usable_at(self, now: float | None) -> bool:
-        """`is_usable`, for those who know the time."""
-        if self.versions is None or self.close_reason is not None:
-            return False
-        if self.in_flight > 0:
-            return True
-        idle = (self._clock() if now is None else now) - self.last_used
-        return idle < self._options.connections_max_idle
 
     def api_version(self, request_class: type[Request[Any]]) -> int:
         """The version both sides speak best. Raises `UnsupportedVersionError` when there is none."""
@@ -224,31 +194,19 @@ class Connection:
 
         `through` has the request pass those that are parked, for what they are parked for.
         """
-        if self.close_reason is not None or self.versions is None:
-            on_response(self._refusal(), self._clock())
+        if now is None:
+            now = self._clock()
+        if self.close_reason is not None or self.versions is None or self._writer is None:
+            on_response(self._refusal(), now)
             return
         if version is None:
             version = self.api_version(type(request))
         if timeout is None:
             timeout = self._options.request_timeout
-        if now is None:
-            now = self._clock()
-        deadline = now + timeout
-        pending = self._pipeline.queue(
-            request,
-            version,
-            on_response,
-            expects_response=expect_response,
-            timeout=timeout,
-            deadline=deadline,
-        )
+        pending = self._queue(request, version, on_response, expect_response, timeout, now)
         if through:
             self._pipeline.let_through(pending)
-        self.last_used = now
-        if deadline < self._wakes_at:
-            self._rearm.set()
-        if self._writer is not None:
-            self._writer.push()
+        self._writer.push()
 
     async def request(
         self,
@@ -332,15 +290,13 @@ class Connection:
         self.last_used = self._clock()
         if versions.throttle_time_ms > 0:
             self.throttled_until = self.last_used + versions.throttle_time_ms / 1000
-        self._pipeline = RequestPipeline(options.client_id, self.peer, exchange.requests_sent)
+        self.begin(stream, exchange.requests_sent, partial(self._shut_broken, "writing to"))
         self.versions = versions
         logger.debug("connected to %s", self.peer)
 
     async def _serve(self, stream: ByteStream, task_status: TaskStatus[None]) -> None:
         async with anyio.create_task_group() as task_group:
-            self._writer = RequestWriter(
-                stream, self._pipeline, wrote=self._wrote, broke=partial(self._shut_broken, "writing to")
-            )
+            assert self._writer is not None  # noqa: S101 - for the type checker; it was begun before
             task_group.start_soon(self._watch)
             task_group.start_soon(self._write, self._writer)
             if (authenticator := self._options.authenticator) is not None and self._lifetime < math.inf:
@@ -350,16 +306,13 @@ class Connection:
 
     async def _read(self, stream: ByteStream) -> None:
         try:
+            if isinstance(stream, TcpStream):
+                await stream.pump(self.take)
             while True:
-                data = await stream.receive()
-                now = self.last_used = self._clock()
-                self.bytes_received += len(data)
-                for frame in self._frames.feed(data):
-                    pending, response = self._pipeline.match(frame)
-                    if wait := throttle_seconds(pending, response):
-                        self.throttled_until = max(self.throttled_until, now + wait)
-                    self._deliver(pending, response, now)
-                # Who waited for these answers sends again before this task prepares to wait, not after.
+                self.take(await stream.receive())
+                # Who waited for these answers sends again before this task prepares to wait, not after: two turns, as
+                # trio runs the tasks of one in any order.
+                await checkpoint()
                 await checkpoint()
         except ProtocolError as error:
             self._shut(error, logging.WARNING)
@@ -369,20 +322,6 @@ class Connection:
             self._shut_broken("reading from", error)
         except Exception as error:
             self._crash(error)
-
-    def _deliver(self, pending: PendingRequest, outcome: Response | KafkaError | None, now: float) -> None:
-        try:
-            pending.on_outcome(outcome, now)
-        except Exception as error:
-            self._crash(error)
-
-    # ------------------------------------------------------------------ writing
-
-    def _wrote(self, requests: int, size: int) -> None:
-        self.requests_sent += requests
-        self.bytes_sent += size
-        while (pending := self._pipeline.pop_unconfirmed()) is not None:
-            self._deliver(pending, None, self._clock())
 
     async def _write(self, writer: RequestWriter) -> None:
         try:

@@ -1,6 +1,7 @@
 cimport cython
 from libc.stdint cimport int64_t
 
+from krafka._io.line cimport RequestLine
 from krafka._speedups.batch cimport ProducerBatch
 from krafka._state.accumulator cimport RecordAccumulator
 from krafka._state.partition cimport Node
@@ -17,6 +18,9 @@ cdef class NodeSender:
     cdef bint _sleeps
     cdef bint _is_held
     cdef bint _was_connected
+    cdef readonly object form
+    cdef object _connection
+    cdef int _version
 
     cpdef wake(self)
     cpdef wake_now(self)
@@ -24,7 +28,9 @@ cdef class NodeSender:
     cpdef release(self)
     cdef bint _may_send(self) except -1
 
-    @cython.locals(now=double, batches=list)
+    cdef int _version_on(self, object connection) except -1
+
+    @cython.locals(now=double, batches=list, connection=RequestLine, exchange=ProduceExchange, version=int)
     cpdef pump(self)
 
 
@@ -34,14 +40,14 @@ cdef class ProduceExchange:
     cdef object _sender
     cdef Node _node
     cdef object _connection
-    cdef readonly dict _batches
+    cdef readonly list _batches
     cdef dict _topic_names
     cdef object _fatal
 
     cpdef send(self, int version, object now)
 
     @cython.locals(batch=ProducerBatch, topics=dict, ids_known=bint, version=int)
-    cdef tuple _request(self, int version)
+    cdef tuple _topics(self, int version)
 
     cdef tuple _stamped(self, ProducerBatch batch)
 

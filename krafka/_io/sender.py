@@ -17,6 +17,7 @@ from krafka._state.outcomes import (
 )
 from krafka._wire.produce import ProduceRequest, ProduceRequestPartitionData, ProduceRequestTopicData
 from krafka._wire.schema import NO_UUID
+from krafka.config import Acks
 from krafka.errors import (
     AuthenticationError,
     DuplicateSequenceNumberError,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from krafka._speedups.batch import ProducerBatch
     from krafka._state.partition import Node
     from krafka._wire.produce import ProduceResponse, ProduceResponsePartition
+    from krafka.config import ProducerConfig
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +40,15 @@ REQUEST_OVERHEAD = 512
 THROTTLE_LOOK = 1.0
 """Seconds after which a sender that holds back because of a quota looks at its connection again."""
 LAST_VERSION_BY_NAME = 12
+
+
+def produce_form(config: ProducerConfig) -> ProduceRequest:
+    """A Produce request of this producer, without its topics."""
+    return ProduceRequest(
+        transactional_id=config.transactional_id,
+        acks=int(config.acks),
+        timeout_ms=int(config.request_timeout * 1000),
+    )
 
 
 class NodeSender:
@@ -50,6 +61,10 @@ class NodeSender:
         self._node = node
         self._max_bytes = max(engine.config.max_request_size - REQUEST_OVERHEAD, 1)
         self._max_in_flight = engine.config.max_in_flight
+        # Filled in anew for each request, which is encoded before the next one is made.
+        self.form = produce_form(engine.config)
+        self._connection: Connection | None = None
+        self._version = 0
         self._woken = anyio.Event()
         self._sleeps = True
         self._is_held = False
@@ -129,6 +144,13 @@ class NodeSender:
         await anyio.sleep(min(wait, THROTTLE_LOOK))
         return True
 
+    def _version_on(self, connection: Connection) -> int:
+        if connection is not self._connection:
+            self._version = connection.api_version(ProduceRequest)
+            self._connection = connection
+        transactor = self._engine.transactor
+        return self._version if transactor is None else transactor.produce_version(self._version)
+
     def pump(self) -> None:
         """Send what may go now on the connection there is. To connect, and to wait for a quota, is the task's part."""
         if self._is_held:
@@ -141,7 +163,7 @@ class NodeSender:
                 if connection is None or connection.throttled_until > now:
                     break
                 try:
-                    version = self._engine.produce_version(connection)
+                    version = self._version_on(connection)
                 except UnsupportedVersionError as error:
                     self._engine.fail_producer(error)
                     break
@@ -176,47 +198,44 @@ class ProduceExchange:
         self._sender = sender
         self._node = node
         self._connection = connection
-        self._batches = {(batch.partition.topic, batch.partition.partition): batch for batch in batches}
+        self._batches = batches
         self._topic_names: dict[bytes, str] = {}
         self._fatal: KafkaError | None = None
 
     def send(self, version: int, now: float) -> None:
         """Hand the request to the connection, in at most this version; it calls `_answered` exactly once."""
-        request, version = self._request(version)
-        self._connection.post(
-            request,
-            version=version,
-            on_response=self._answered,
-            expect_response=self._engine.config.acks != 0,
-            now=now,
+        form = self._sender.form
+        form.topic_data, version = self._topics(version)
+        self._connection.put(
+            form,
+            version,
+            self._answered,
+            form.acks != Acks.NONE,
+            self._engine.config.request_timeout,
+            now,
         )
+        form.topic_data = []
 
-    def _request(self, version: int) -> tuple[ProduceRequest, int]:
+    def _topics(self, version: int) -> tuple[list[ProduceRequestTopicData], int]:
         topics: dict[str, ProduceRequestTopicData] = {}
         # From version 13 on topics travel by id (KIP-516); one whose id is unknown needs the names.
         known = self._engine.metadata.cluster.topics
         ids_known = version > LAST_VERSION_BY_NAME
-        for (name, partition), batch in self._batches.items():
+        for batch in self._batches:
+            name = batch.partition.topic
             topic = topics.get(name)
             if topic is None:
                 topic_id = known[name].topic_id if name in known else NO_UUID
                 ids_known = ids_known and topic_id != NO_UUID
                 topic = topics[name] = ProduceRequestTopicData(name=name, topic_id=topic_id)
             topic.partition_data.append(
-                ProduceRequestPartitionData(index=partition, records=self._stamped(batch))
+                ProduceRequestPartitionData(index=batch.partition.partition, records=self._stamped(batch))
             )
         if ids_known:
             self._topic_names = {topic.topic_id: name for name, topic in topics.items()}
         else:
             version = min(version, LAST_VERSION_BY_NAME)
-        config = self._engine.config
-        request = ProduceRequest(
-            transactional_id=config.transactional_id,
-            acks=int(config.acks),
-            timeout_ms=int(config.request_timeout * 1000),
-            topic_data=list(topics.values()),
-        )
-        return request, version
+        return list(topics.values()), version
 
     def _stamped(self, batch: ProducerBatch) -> tuple[bytes, memoryview | bytes]:
         """The batch as it goes on the wire: a header stamped for this attempt, and the records as they are."""
@@ -229,31 +248,32 @@ class ProduceExchange:
     def _answered(self, outcome: ProduceResponse | KafkaError | None, now: float) -> None:
         is_pump = self._sender.hold()
         self._node.in_flight -= 1
-        for batch in self._batches.values():
+        for batch in self._batches:
             self._accumulator.left_wire(batch)
         if outcome is None:
-            for batch in self._batches.values():
+            for batch in self._batches:
                 self._accumulator.acknowledge(batch, -1, -1)
         elif isinstance(outcome, KafkaError):
             self._lost(outcome, now)
         else:
             self._take_response(outcome, now)
-        for batch in self._batches.values():
+        for batch in self._batches:
             self._accumulator.settle(batch.partition)
         if self._fatal is not None:
             self._engine.fail_producer(self._fatal)
-        if self._engine.needs_identity:
+        sequences = self._accumulator.sequences
+        if sequences is not None and not sequences.has_identity and self._engine.needs_identity:
             self._engine.request_identity()
         if not is_pump:
             self._sender.release()
 
     def _lost(self, error: KafkaError, now: float) -> None:
-        for batch in self._batches.values():
+        for batch in self._batches:
             self._judged(batch, self._named(error, batch), now)
         self._engine.metadata.request_update()
 
     def _take_response(self, response: ProduceResponse, now: float) -> None:
-        unanswered = dict(self._batches)
+        unanswered = {(batch.partition.topic, batch.partition.partition): batch for batch in self._batches}
         moved = False
         for topic in response.responses:
             name = self._topic_names.get(topic.topic_id) or topic.name

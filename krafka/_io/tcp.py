@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.abc
-from anyio.lowlevel import checkpoint_if_cancelled
+from anyio.lowlevel import checkpoint_if_cancelled, current_token
+
+from krafka._io.arrivals import Arrivals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,6 +33,9 @@ class TcpStream(anyio.abc.ByteStream):
         """Take a connected, non-blocking socket."""
         self._socket = connected
         self._closed = False
+        self._arrivals: Arrivals | None = None
+        # As anyio.wait_readable, without finding out each time which event loop this is.
+        self._wait_readable = current_token().backend_class.wait_readable
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
@@ -51,7 +56,7 @@ class TcpStream(anyio.abc.ByteStream):
             if self._closed:
                 raise anyio.ClosedResourceError
             try:
-                await anyio.wait_readable(self._socket)
+                await self._wait_readable(self._socket)
                 data = self._socket.recv(max_bytes)
             except (BlockingIOError, InterruptedError):
                 continue
@@ -60,6 +65,19 @@ class TcpStream(anyio.abc.ByteStream):
             if not data:
                 raise anyio.EndOfStream
             return data
+
+    async def pump(self, take: Callable[[bytes], object]) -> None:
+        """Give what arrives to `take`, which runs in no task, until `receive` would raise, or `take` does; raise that.
+
+        Returns only where the event loop cannot do that: then there is `receive`.
+        """
+        self._arrivals = Arrivals(self._socket, READ_SIZE, take)
+        try:
+            await self._arrivals.run()
+        except NotImplementedError:
+            return
+        finally:
+            self._arrivals = None
 
     async def send(self, item: Buffer) -> None:
         """Return when the system has taken all of it."""
@@ -109,6 +127,8 @@ class TcpStream(anyio.abc.ByteStream):
         """Close the socket; whoever waits for it gets a ClosedResourceError."""
         if not self._closed:
             self._closed = True
+            if self._arrivals is not None:
+                self._arrivals.end(anyio.ClosedResourceError())
             anyio.notify_closing(self._socket)
             self._socket.close()
         await checkpoint_if_cancelled()

@@ -37,6 +37,7 @@ class RequestWriter:
         broke: Callable[[Exception], object],
     ) -> None:
         self._stream = stream
+        self._tcp = stream if isinstance(stream, TcpStream) else None
         self._pipeline = pipeline
         self._wrote = wrote
         self._broke = broke
@@ -52,9 +53,9 @@ class RequestWriter:
         self._busy = True
         while self._pipeline.has_queued:
             parts, size, requests = self._pipeline.take_chunk()
-            if isinstance(self._stream, TcpStream):
+            if self._tcp is not None:
                 try:
-                    parts = self._stream.send_now(parts, size)
+                    parts = self._tcp.send_now(parts, size)
                 except STREAM_ERRORS as error:
                     self._broke(error)
                     return
@@ -72,8 +73,8 @@ class RequestWriter:
             self._has_rest = anyio.Event()
             parts, self._rest = self._rest, []
             try:
-                if isinstance(self._stream, TcpStream):
-                    await self._stream.send_parts(parts)
+                if self._tcp is not None:
+                    await self._tcp.send_parts(parts)
                 else:
                     await self._stream.send(b"".join(parts))
             except STREAM_ERRORS as error:

@@ -338,6 +338,18 @@ def peek_request(frame):
         PyBuffer_Release(&view)
 
 
+def int32_at(buffer, Py_ssize_t offset):
+    """The signed number in the four bytes of `buffer` from `offset` on."""
+    cdef Py_buffer view
+    PyObject_GetBuffer(buffer, &view, PyBUF_SIMPLE)
+    try:
+        if not 0 <= offset <= view.len - 4:
+            raise ValueError(f"offset {offset} leaves no four bytes of {view.len}")
+        return <int> load32(<const byte*> view.buf + offset)
+    finally:
+        PyBuffer_Release(&view)
+
+
 def response_correlation_id(frame):
     """The correlation id at the start of a response frame."""
     cdef Py_buffer view

@@ -36,6 +36,8 @@ from krafka._speedups.wire_plan cimport (
     trail_path,
 )
 
+from krafka._speedups.wire_decode import int32_at
+
 cdef extern from "Python.h":
     bint PyObject_TypeCheck(object value, PyTypeObject* type)
     long long PyLong_AsLongLongAndOverflow(object value, int* overflow) except? -1
@@ -434,6 +436,11 @@ cdef int write_client_id(str client_id, Writer out) except -1:
     store_int16(out.extend(2), <short> len(text))
     memcpy(out.extend(len(text)), PyBytes_AS_STRING(text), len(text))
     return 0
+
+
+def frame_length(list parts not None):
+    """The bytes in a frame that `encode_request` or `encode_response` made, its four-byte size included."""
+    return 4 + int32_at(parts[0], 0)
 
 
 def encode_response(message, int version, int correlation_id):

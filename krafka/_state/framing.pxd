@@ -4,3 +4,9 @@ cdef class FrameReader:
     cdef Py_ssize_t _needed
     cdef object _peer
     cdef bint _saw_frame
+    cdef object _view
+    cdef Py_ssize_t _start
+
+    cpdef take_in(self, object data)
+
+    cpdef next_frame(self)

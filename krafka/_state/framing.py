@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from krafka._speedups.wire_decode import int32_at
 from krafka.errors import ProtocolError
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ class FrameReader:
         self._held = bytearray()
         self._needed = SIZE_PREFIX_BYTES
         self._saw_frame = False
+        # What arrived and is not cut up yet, from `_start` on.
+        self._view: memoryview | None = None
+        self._start = 0
 
     @property
     def held_bytes(self) -> int:
@@ -57,42 +61,46 @@ class FrameReader:
         The frames are views, of `data` itself when it holds them whole. Raises `ProtocolError` at a size
         no response can have, after the frames before it.
         """
+        self.take_in(data)
+        while (frame := self.next_frame()) is not None:
+            yield frame
+
+    def take_in(self, data: bytes) -> None:
+        """Take what arrived; the frames that it completes are then to be had from `next_frame`, all of them."""
         held = self._held
-        view = memoryview(data)
-        size = int.from_bytes(data[:SIZE_PREFIX_BYTES], "big", signed=True)
-        if (
-            size + SIZE_PREFIX_BYTES == len(data)
-            and CORRELATION_ID_BYTES <= size <= self._max_frame_size
-            and not held
-        ):
-            # One whole answer and nothing else, as one who waits for it gets it.
-            self._saw_frame = True
-            yield view[SIZE_PREFIX_BYTES:]
-            return
-        if held:
+        if not held:
+            self._view = memoryview(data)
+        else:
             held += data
             if len(held) < self._needed:
                 return
             # The views handed out keep the old buffer; it must not be resized under them.
             self._held = bytearray()
-            view = memoryview(held)
-        start = 0
-        available = len(view)
+            self._view = memoryview(held)
+        self._start = 0
         self._needed = SIZE_PREFIX_BYTES
-        while available - start >= SIZE_PREFIX_BYTES:
-            body = start + SIZE_PREFIX_BYTES
-            size = int.from_bytes(view[start:body], "big", signed=True)
+
+    def next_frame(self) -> memoryview | None:
+        """The next of the frames that `feed` gives, None after the last."""
+        view, start = self._view, self._start
+        if view is None:
+            return None
+        available = len(view)
+        body = start + SIZE_PREFIX_BYTES
+        if body <= available:
+            size = int32_at(view, start)
             if not CORRELATION_ID_BYTES <= size <= self._max_frame_size:
                 raise self._bad_size(size, bytes(view[start:body]))
             end = body + size
-            if end > available:
-                self._needed = SIZE_PREFIX_BYTES + size
-                break
-            self._saw_frame = True
-            yield view[body:end]
-            start = end
+            if end <= available:
+                self._saw_frame = True
+                self._start = end
+                return view[body:end]
+            self._needed = SIZE_PREFIX_BYTES + size
         if start < available:
             self._held += view[start:]
+        self._view = None
+        return None
 
     def _bad_size(self, size: int, prefix: bytes) -> ProtocolError:
         if not self._saw_frame and (foreign := recognise_foreign_protocol(prefix)):

@@ -24,6 +24,17 @@ cdef class RequestPipeline:
     cdef object _awaiting
     cdef object _unconfirmed
 
+    @cython.locals(correlation_id=int)
+    cpdef PendingRequest queue(
+        self,
+        object request,
+        int version,
+        object on_outcome,
+        bint expects_response,
+        double timeout,
+        double deadline,
+    )
+
     @cython.locals(pending=PendingRequest, parts=list, size=Py_ssize_t, count=Py_ssize_t)
     cpdef tuple take_chunk(self)
 

@@ -49,7 +49,6 @@ class PendingRequest:
         correlation_id: int,
         parts: list[Buffer],
         on_outcome: OnOutcome,
-        *,
         expects_response: bool,
         timeout: float,
         deadline: float,
@@ -99,14 +98,13 @@ class RequestPipeline:
     @property
     def has_queued(self) -> bool:
         """Whether there is something to write."""
-        return bool(self._outbox)
+        return len(self._outbox) > 0
 
     def queue(
         self,
         request: Request[Any],
         version: int,
         on_outcome: OnOutcome,
-        *,
         expects_response: bool,
         timeout: float,
         deadline: float,
@@ -121,9 +119,9 @@ class RequestPipeline:
             correlation_id,
             parts,
             on_outcome,
-            expects_response=expects_response,
-            timeout=timeout,
-            deadline=deadline,
+            expects_response,
+            timeout,
+            deadline,
         )
         self._line.append(pending)
         return pending
@@ -152,8 +150,11 @@ class RequestPipeline:
         size = count = 0
         while self._outbox and size < COALESCED_WRITE_BYTES:
             pending = self._outbox.popleft()
-            parts += pending.parts
             size += frame_length(pending.parts)
+            if count:
+                parts += pending.parts
+            else:
+                parts = pending.parts
             count += 1
             pending.parts = []
             (self._awaiting if pending.expects_response else self._unconfirmed).append(pending)

@@ -20,7 +20,7 @@ from krafka._speedups.wire_decode import (
     peek_request,
     response_correlation_id,
 )
-from krafka._speedups.wire_encode import encode_message, encode_request, encode_response
+from krafka._speedups.wire_encode import encode_message, encode_request, encode_response, frame_length
 from krafka.errors import ProtocolError
 
 from .api import APIS_BY_KEY
@@ -50,11 +50,6 @@ class RequestHeader(NamedTuple):
     version: int
     correlation_id: int
     client_id: str | None
-
-
-def frame_length(parts: list[Buffer]) -> int:
-    """The bytes in a frame that `encode_request` or `encode_response` made, its four-byte size included."""
-    return 4 + int.from_bytes(parts[0][:4])
 
 
 def decode_request(frame: Buffer) -> tuple[RequestHeader, Request[Response]]:

@@ -76,8 +76,8 @@ MUTANTS = {
     ),
     "a size is believed at once": Mutant(
         _FRAMING,
-        "                self._needed = SIZE_PREFIX_BYTES + size\n",
-        "                self._needed = SIZE_PREFIX_BYTES + size\n                bytearray(size)\n",
+        "            self._needed = SIZE_PREFIX_BYTES + size\n",
+        "            self._needed = SIZE_PREFIX_BYTES + size\n            bytearray(size)\n",
     ),
     "an answer nobody asked for": Mutant(
         _PIPELINE, "        if not self._awaiting:\n", "        if False:\n"

@@ -60,7 +60,7 @@ def assert_hidden(error: BaseException, caplog: pytest.LogCaptureFixture | None 
         seen.add(id(each))
         todo += [each.__cause__, each.__context__]
         told = traceback.TracebackException.from_exception(each, capture_locals=True)
-        told.stack[:] = [frame for frame in told.stack if "/krafka/" in frame.filename]
+        told.stack[:] = [frame for frame in told.stack if "krafka/" in frame.filename]
         frames += len(told.stack)
         shown = "".join(told.format())
         assert [form for form in in_any_form() if form in shown] == [], shown

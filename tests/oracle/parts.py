@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from krafka._io.engine import Engine
+from krafka._io.sender import produce_form
 from krafka._state.accumulator import RecordAccumulator
 from krafka._state.cluster import Broker, Cluster, with_leader
 from krafka._state.partition import NONE
@@ -119,9 +121,10 @@ class Wire:
     def api_version(self, _request: object) -> int:
         return 12
 
-    def post(self, request: Any, **options: Any) -> None:
+    def put(self, request: Any, _version: int, on_response: Callable[[Any, float], object], *_: Any) -> None:
         assert self.being_sent is not None
-        self.under_way.append(Exchange(request, options["on_response"], self.being_sent))
+        # The sender fills in the same request again for the next.
+        self.under_way.append(Exchange(copy(request), on_response, self.being_sent))
 
 
 class SimulatedEngine(Engine):
@@ -168,6 +171,7 @@ class Waker:
     def __init__(self, simulation: Simulation, node_id: int) -> None:
         self._simulation = simulation
         self._node_id = node_id
+        self.form = produce_form(simulation.config)
 
     def hold(self) -> bool:
         return False

@@ -325,7 +325,7 @@ class Simulation:
         for wire in self.wires.values():
             assert len(wire.under_way) <= self.config.max_in_flight
             for exchange in wire.under_way:
-                for batch in exchange.exchange._batches.values():
+                for batch in exchange.exchange._batches:
                     assert batch not in seen, "a batch is on the wire twice"
                     seen.add(batch)
 
@@ -335,7 +335,7 @@ class Simulation:
             batch
             for wire in self.wires.values()
             for exchange in wire.under_way
-            for batch in exchange.exchange._batches.values()
+            for batch in exchange.exchange._batches
         }
         return set(self.accumulator.incomplete) | on_wire
 
@@ -361,7 +361,7 @@ class Simulation:
             for wire in self.wires.values()
             for exchange in wire.under_way
             if exchange.response is not None
-            for batch in exchange.exchange._batches.values()
+            for batch in exchange.exchange._batches
         }
         hopeful = [
             batch

@@ -134,5 +134,6 @@ async def test_a_refresh_wakes_few_tasks_however_many_topics_it_is_about() -> No
         refreshes = len(cluster.received)
         looks = sum(count for name, count in wakings.by_task.items() if name.endswith("_watch"))
         assert looks <= HOUR / producer.config.request_timeout + 1
-        # The refresher's own three, two for the connection's writer and three for its reader.
-        assert sum(wakings.by_task.values()) - looks <= 8 * refreshes + 2
+        # The refresher's own three, two for the connection's writer and four for its reader, which lets those go
+        # first who wait for the answer; the last turn of that may be left from before.
+        assert sum(wakings.by_task.values()) - looks <= 9 * refreshes + 3

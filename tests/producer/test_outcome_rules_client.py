@@ -126,14 +126,14 @@ def strike(cluster: FakeCluster, condition: str, monkeypatch: pytest.MonkeyPatch
     if condition != UNWRITTEN:
         cluster.fail("Produce", **FAULTS[condition])
         return
-    post = Connection.post
+    put = Connection.put
 
-    def post_too_late(self: Connection, request: Any, **options: Any) -> None:
-        monkeypatch.setattr(Connection, "post", post)
+    def put_too_late(self: Connection, *request: Any) -> None:
+        monkeypatch.setattr(Connection, "put", put)
         self.close("the test says so")
-        post(self, request, **options)
+        put(self, *request)
 
-    monkeypatch.setattr(Connection, "post", post_too_late)
+    monkeypatch.setattr(Connection, "put", put_too_late)
 
 
 def producer_goes_on(producer: Producer) -> bool:
