@@ -288,7 +288,8 @@ class ProduceExchange:
                     )
                     continue
                 moved = self._take_partition(batch, partition, now) or moved
-                self._note_leader(name, partition, response)
+                if partition.error_code != 0:
+                    self._note_leader(name, partition, response)
         for batch in unanswered.values():
             error = NetworkError(
                 f"the answer of {self._connection.peer} left out {batch.partition}", possibly_written=True
