@@ -32,6 +32,8 @@ class BulkSend:
         self._admission = engine.admission
         self._appender = engine.accumulator.appender
         self._append_records = partial(self._appender.append_records, self.result)
+        # As many requests as a broker is sent before it has to answer, and one to send next.
+        self._enough = (engine.config.max_in_flight + 1) * engine.config.max_request_size
         self._since_yield = 0
         self._yield_at = self._appender.appended_bytes + CHUNK_BYTES
         self._hopeless: dict[str, KafkaError] = {}
@@ -64,7 +66,7 @@ class BulkSend:
                 if self._since_yield >= CHUNK_RECORDS or self._appender.appended_bytes >= self._yield_at:
                     self._since_yield = 0
                     self._yield_at = self._appender.appended_bytes + CHUNK_BYTES
-                    await checkpoint()
+                    await self._let_go()
 
     async def _take_chunks(
         self, source: Any, append: Callable[..., Any], to_record: Callable[[Any], ProducerRecord]
@@ -78,7 +80,29 @@ class BulkSend:
             if self._appender.refusal is not None:
                 self._refuse_rest(source, iterator, self._appender.refusal)
                 return
-            await checkpoint()
+            await self._let_go()
+
+    async def _let_go(self) -> None:
+        """Let others run; where more is under way than the brokers can be busy with, until that is no longer so.
+
+        What goes out soon after it was written is still in the processor's cache, and memory that is given back soon is
+        not memory that the process has to get first.
+        """
+        if self._is_ahead():
+            accumulator = self._engine.accumulator
+            while self._is_ahead():
+                oldest = next(iter(accumulator.incomplete), None)
+                if oldest is None or not oldest.on_wire:
+                    # It waits for a leader, or for its turn after a failure: others need not.
+                    break
+                await oldest.wait()
+            else:
+                return
+        await checkpoint()
+
+    def _is_ahead(self) -> bool:
+        under_way = self._appender.buffer_memory - self._appender.available
+        return under_way > self._enough * len(self._engine.accumulator.nodes)
 
     def _refuse_rest(self, source: Any, iterator: Iterator[Any], refusal: KafkaError) -> None:
         # What has a length is told to its end; a generator may have none, and is not read for nothing.

@@ -5,7 +5,7 @@ from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int32_t, int64_t
 
 from krafka._speedups.record_batch cimport RecordBuffer, RecordCursor, stamped_header
-from krafka._speedups.record_metadata cimport metadata_of
+from krafka._speedups.record_metadata cimport metadata_in, metadata_of
 from krafka._speedups.waiting cimport Awaited, EventLoop, Waiters
 
 from bisect import bisect_right
@@ -108,8 +108,14 @@ cdef class ProducerBatch(Awaited):
         """Whether the records have moved to other batches."""
         return self.parts is not None
 
+    def look_again(self):
+        """Have who waits look again: the batch is no longer on its way, and has no outcome either."""
+        self._wake()
+
     def wait(self):
-        """Return an awaitable that ends when outcomes are known, all or those of a part; many tasks may wait.
+        """Return an awaitable that ends when there is something to look at; many tasks may wait.
+
+        That is an outcome, of all records or of a part, or that the batch has to be sent again.
 
         Raises ProducerStateError in any thread or process but the producer's: nobody there would ever wake who waits.
         """
@@ -255,11 +261,8 @@ cdef class ProducerBatch(Awaited):
                 return (<ProducerBatch>part).outcome(at, timestamp)
         if self.error is not None or self.record_errors is not None:
             raise for_raising(self.error_of(index))
-        return metadata_of(
-            self.partition.topic,
-            self.partition.partition,
-            self.base_offset + index if self.base_offset >= 0 else -1,
-            self.log_append_time if self.log_append_time >= 0 else timestamp,
+        return metadata_in(
+            self.partition.topic, self.partition.partition, self.base_offset, self.log_append_time, index, timestamp
         )
 
     def error_of(self, int32_t index):

@@ -6,6 +6,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
 from krafka._speedups.batch cimport ProducerBatch
+from krafka._speedups.record_metadata cimport metadata_in
 
 from krafka._speedups.batch import for_raising
 from krafka.errors import ProducerStateError, SendManyError
@@ -119,6 +120,26 @@ cdef PySendResult _send_outcome(PyObject* known, PyObject* value, PyObject** res
 (<PyTypeObject*>KnownOutcome).tp_as_async.am_send = _send_outcome
 
 
+# What is left of an acknowledged batch in the result of a bulk call. It can be in no cycle, so that the result of millions
+# of records gives the garbage collector nothing to look at, nor a reason to look at the records.
+@cython.no_gc
+@cython.final
+cdef class AcknowledgedBatch:
+    cdef str topic
+    cdef int32_t partition
+    cdef int64_t base_offset
+    cdef int64_t log_append_time
+
+
+cdef AcknowledgedBatch acknowledged(ProducerBatch batch):
+    cdef AcknowledgedBatch rest = AcknowledgedBatch.__new__(AcknowledgedBatch)
+    rest.topic = batch.partition.topic
+    rest.partition = batch.partition.partition
+    rest.base_offset = batch.base_offset
+    rest.log_append_time = batch.log_append_time
+    return rest
+
+
 @cython.final
 cdef class SendResult:
     """What became of the records of one `send_many` call, in their order; a lazy, read-only sequence.
@@ -130,44 +151,77 @@ cdef class SendResult:
     def __cinit__(self, on_refused=None):
         self.on_refused = on_refused
         self.places = NULL
-        self.runs = []
+        self.runs = NULL
         self.batches = []
         self.refused = {}
 
     def __dealloc__(self):
         PyMem_Free(self.places)
+        PyMem_Free(self.runs)
 
     cdef int reserve_one(self) except -1:
-        cdef uint32_t* grown
+        cdef Place* grown
         cdef Py_ssize_t capacity
         if self.size < self.capacity:
             return 0
         capacity = max(64, self.capacity + (self.capacity >> 1))
-        grown = <uint32_t*>PyMem_Realloc(self.places, capacity * 2 * sizeof(uint32_t))
+        grown = <Place*>PyMem_Realloc(self.places, capacity * sizeof(Place))
         if grown is NULL:
             raise MemoryError
         self.places = grown
         self.capacity = capacity
         return 0
 
+    cdef uint32_t add_run(self, Py_ssize_t batch, int64_t timestamp) except? 0:
+        """Return the number of a new run: of records of one time in one batch, told by its place in `batches`."""
+        cdef Run* grown
+        cdef Py_ssize_t capacity
+        if self.run_count == self.run_capacity:
+            capacity = max(16, self.run_capacity * 2)
+            grown = <Run*>PyMem_Realloc(self.runs, capacity * sizeof(Run))
+            if grown is NULL:
+                raise MemoryError
+            self.runs = grown
+            self.run_capacity = capacity
+        self.runs[self.run_count].batch = batch
+        self.runs[self.run_count].timestamp = timestamp
+        self.run_count += 1
+        return <uint32_t>(self.run_count - 1)
+
+    cdef Py_ssize_t add_batch(self, ProducerBatch batch) except -1:
+        self.settle()
+        self.batches.append(batch)
+        return len(self.batches) - 1
+
+    cdef int settle(self) except -1:
+        """Keep no more of acknowledged batches than where their records lie, as far as all before them have ended."""
+        cdef ProducerBatch batch
+        while self.settled < len(self.batches):
+            batch = self.batches[self.settled]
+            if not batch.done:
+                return 0
+            if batch.error is None and batch.record_errors is None and batch.parts is None:
+                self.batches[self.settled] = acknowledged(batch)
+            self.settled += 1
+        return 0
+
     cdef int add(self, ProducerBatch batch, int64_t timestamp) except -1:
         self.reserve_one()
-        if batch.result_owner is not self or batch.result_timestamp != timestamp:
-            if batch.result_owner is not self:
-                self.batches.append(batch)
-                batch.result_owner = self
-            batch.result_timestamp = timestamp
-            batch.result_run = len(self.runs)
-            self.runs.append((batch, timestamp))
-        self.places[2 * self.size] = batch.result_run
-        self.places[2 * self.size + 1] = batch.records.count - 1
+        if batch.result_owner is not self:
+            batch.result_run = self.add_run(self.add_batch(batch), timestamp)
+            batch.result_owner = self
+        elif batch.result_timestamp != timestamp:
+            batch.result_run = self.add_run(self.runs[batch.result_run].batch, timestamp)
+        batch.result_timestamp = timestamp
+        self.places[self.size].run = batch.result_run
+        self.places[self.size].index = batch.records.count - 1
         self.size += 1
         return 0
 
     cdef int refuse(self, object error) except -1:
         self.reserve_one()
         self.refused[self.size] = error
-        self.places[2 * self.size] = REFUSED
+        self.places[self.size].run = REFUSED
         self.size += 1
         if self.on_refused is not None:
             self.on_refused(error)
@@ -175,13 +229,16 @@ cdef class SendResult:
 
     def add_delivery(self, Delivery delivery not None):
         """Note a record that was appended on its own."""
+        cdef Py_ssize_t at
         self.reserve_one()
-        if self.last_batch is not delivery.batch:
-            self.batches.append(delivery.batch)
+        if self.last_batch is delivery.batch:
+            at = self.runs[self.last_run].batch
+        else:
+            at = self.add_batch(delivery.batch)
             self.last_batch = delivery.batch
-        self.places[2 * self.size] = len(self.runs)
-        self.places[2 * self.size + 1] = delivery.index
-        self.runs.append((delivery.batch, delivery.timestamp))
+        self.last_run = self.add_run(at, delivery.timestamp)
+        self.places[self.size].run = self.last_run
+        self.places[self.size].index = delivery.index
         self.size += 1
 
     def add_refused(self, error not None):
@@ -190,9 +247,12 @@ cdef class SendResult:
 
     async def wait(self):
         """Return when the outcome of every record noted so far is known."""
-        for batch in self.batches:
-            while not batch.done:
+        cdef ProducerBatch batch
+        while self.settled < len(self.batches):
+            batch = self.batches[self.settled]
+            if not batch.done:
                 await batch.wait()
+            self.settle()
         # Whoever keeps the result keeps no more than that.
         self.on_refused = None
 
@@ -207,24 +267,35 @@ cdef class SendResult:
             at += self.size
         if not 0 <= at < self.size:
             raise IndexError(f"record {index} of a result of {self.size}")
-        if self.places[2 * at] == REFUSED:
+        cdef Place place = self.places[at]
+        if place.run == REFUSED:
             raise for_raising(self.refused[at])
-        batch, timestamp = self.runs[self.places[2 * at]]
-        if not (<ProducerBatch>batch).settled(<int32_t>self.places[2 * at + 1]):
+        cdef int64_t timestamp = self.runs[place.run].timestamp
+        cdef object batch = self.batches[self.runs[place.run].batch]
+        cdef AcknowledgedBatch known
+        if type(batch) is AcknowledgedBatch:
+            known = <AcknowledgedBatch>batch
+            return metadata_in(
+                known.topic, known.partition, known.base_offset, known.log_append_time, place.index, timestamp
+            )
+        if not (<ProducerBatch>batch).settled(place.index):
             raise ProducerStateError(f"the outcome of record {at} is not known yet")
-        return (<ProducerBatch>batch).outcome(<int32_t>self.places[2 * at + 1], timestamp)
+        return (<ProducerBatch>batch).outcome(place.index, timestamp)
 
     @property
     def failed(self):
         """``[(index, error)]`` of the records that failed, in order; empty if every one was acknowledged."""
-        if not self.refused and not any(batch.error is not None for batch in self.batches):
+        self.settle()
+        cdef list batches = [None if type(batch) is AcknowledgedBatch else batch for batch in self.batches]
+        if not self.refused and not any(batch is not None and batch.error is not None for batch in batches):
             return []
         failures = []
         for at in range(self.size):
-            if self.places[2 * at] == REFUSED:
+            if self.places[at].run == REFUSED:
                 failures.append((at, self.refused[at]))
                 continue
-            error = self.runs[self.places[2 * at]][0].error_of(self.places[2 * at + 1])
+            batch = batches[self.runs[self.places[at].run].batch]
+            error = None if batch is None else batch.error_of(self.places[at].index)
             if error is not None:
                 failures.append((at, error))
         return failures

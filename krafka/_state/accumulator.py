@@ -298,6 +298,7 @@ class RecordAccumulator:
             at += 1
         pending.insert(at, batch)
         batch.partition.backoff_until = max(batch.partition.backoff_until, not_before)
+        batch.look_again()
 
     def acknowledge(self, batch: ProducerBatch, base_offset: int, log_append_time: int) -> None:
         """The batch is in the log. A batch whose deadline passed before keeps the outcome it had."""
