@@ -7,11 +7,12 @@ the `Appender`; it tells its caller by BufferFullError or MetadataNotReadyError 
 cimport cython
 from cpython.dict cimport PyDict_GetItemWithError
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from krafka._speedups.batch cimport PartitionBuffer, ProducerBatch, check_owner
 from krafka._speedups.delivery cimport SendResult, delivery_of_last, note_place
 from krafka._speedups.record_batch cimport (
+    RecordBuffer,
     RecordFields,
     RecordView,
     record_body_size,
@@ -20,7 +21,7 @@ from krafka._speedups.record_batch cimport (
     write_record,
 )
 from krafka._speedups.topic_buffer cimport STAY_BYTES, TopicBuffer, simple_choice
-from krafka._speedups.varint cimport varint_size
+from krafka._speedups.varint cimport length_size
 
 import os
 from threading import get_ident
@@ -50,6 +51,25 @@ cdef Py_ssize_t BATCH_OVERHEAD = 61
 cdef object END = object()
 cdef object ListIterator = type(iter([]))
 cdef object TupleIterator = type(iter(()))
+
+
+cdef inline ProducerBatch write_at_once(
+    Appender appender, PartitionBuffer partition, const RecordView* view, int64_t timestamp, int64_t entered_ms
+):
+    """What `Appender.write` does for nearly every record: add it to the open batch. None if there is more to it."""
+    cdef ProducerBatch batch = partition.open_batch
+    cdef RecordBuffer records
+    cdef Py_ssize_t body, needed
+    if batch is None or <uint64_t>(entered_ms - batch.oldest_ms) > <uint64_t>appender.span_ms:
+        return None
+    records = batch.records
+    body = record_body_size(view, timestamp - records.base_timestamp, records.count)
+    needed = length_size(body) + body
+    if needed > records.capacity - records.used:
+        return None
+    appender.appended_bytes += needed
+    write_record(records, view, timestamp, body)
+    return batch
 
 
 @cython.final
@@ -162,6 +182,7 @@ cdef class Appender:
         cdef int64_t placed_at = 0
         cdef ProducerBatch batch
         cdef TopicBuffer buffer = None
+        cdef PartitionBuffer chosen
         cdef RecordView view
         cdef bint is_ours = False
         cdef int64_t entered_ms = self.coarse_ms() if exists else 0
@@ -184,9 +205,10 @@ cdef class Appender:
                             entered_ms = self.coarse_ms()
                             placed_at = entered_ms if self.wall_clock is None else self.wall_clock()
                         if buffer.simple:
-                            batch = self.write(
-                                simple_choice(buffer, &view), &view, placed_at, entered_ms, -1.0, NULL
-                            )
+                            chosen = simple_choice(buffer, &view)
+                            batch = write_at_once(self, chosen, &view, placed_at, entered_ms)
+                            if batch is None:
+                                batch = self.write(chosen, &view, placed_at, entered_ms, -1.0, NULL)
                             buffer.appended += 1
                         else:
                             batch = self.spread(
@@ -281,6 +303,7 @@ cdef class Appender:
     ):
         cdef PyObject* found
         cdef TopicBuffer buffer
+        cdef PartitionBuffer chosen
         cdef ProducerBatch batch
         cdef int64_t at, entered_ms
         if timestamp is not None or partition is not None or type(topic) is not str or self.wall_clock is not None:
@@ -297,7 +320,10 @@ cdef class Appender:
         buffer = <TopicBuffer>found
         placed_at[0] = at
         if buffer.simple and partition is None:
-            batch = self.write(simple_choice(buffer, view), view, at, entered_ms, entered, grant)
+            chosen = simple_choice(buffer, view)
+            batch = write_at_once(self, chosen, view, at, entered_ms) if entered < 0 else None
+            if batch is None:
+                batch = self.write(chosen, view, at, entered_ms, entered, grant)
             buffer.appended += 1
             return batch
         return self.spread(
@@ -345,7 +371,7 @@ cdef class Appender:
             body = record_body_size(view, 0, 0)
         else:
             body = record_body_size(view, timestamp - batch.records.base_timestamp, batch.records.count)
-        size = varint_size(body) + body
+        size = length_size(body) + body
         if batch is not None and batch.records.used + size <= max(limit, batch.records.capacity):
             return buffer.stayed >= 2 * limit
         if buffer.stayed == 0 or buffer.stayed + size <= limit:
@@ -406,7 +432,7 @@ cdef class Appender:
             batch = None
         if batch is not None:
             body = record_body_size(view, timestamp - batch.records.base_timestamp, batch.records.count)
-            needed = batch.records.used + varint_size(body) + body
+            needed = batch.records.used + length_size(body) + body
             if needed <= batch.records.capacity or self.grow(batch, needed):
                 self.appended_bytes += needed - batch.records.used
                 write_record(batch.records, view, timestamp, body)
@@ -416,7 +442,7 @@ cdef class Appender:
                         self.on_hastened(batch)
                 return batch
         body = record_body_size(view, 0, 0)
-        needed = varint_size(body) + body
+        needed = length_size(body) + body
         # Before the batch is closed that it does not fit: a record that is refused must not touch those of others.
         if needed + BATCH_OVERHEAD > self.max_request_size or needed > self.buffer_memory:
             raise too_large(partition, needed, BATCH_OVERHEAD, self.max_request_size, self.buffer_memory)

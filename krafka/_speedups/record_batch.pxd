@@ -2,7 +2,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SI
 from libc.stdint cimport int16_t, int32_t, int64_t
 from libc.string cimport memcpy
 
-from krafka._speedups.varint cimport varint_size, write_varint
+from krafka._speedups.varint cimport length_size, varint_size, write_length, write_varint
 
 
 cdef struct Field:
@@ -92,8 +92,8 @@ cdef inline void view_no_headers(RecordView* view) noexcept nogil:
 cdef inline Py_ssize_t record_body_size(
     const RecordView* view, int64_t timestamp_delta, int32_t offset_delta
 ) noexcept nogil:
-    cdef Py_ssize_t size = 1 + varint_size(timestamp_delta) + varint_size(offset_delta)
-    size += varint_size(view.key.size) + varint_size(view.value.size) + view.headers_size
+    cdef Py_ssize_t size = 1 + varint_size(timestamp_delta) + length_size(offset_delta)
+    size += length_size(view.key.size) + length_size(view.value.size) + view.headers_size
     if view.key.size > 0:
         size += view.key.size
     if view.value.size > 0:
@@ -102,7 +102,7 @@ cdef inline Py_ssize_t record_body_size(
 
 
 cdef inline char* write_field(char* at, const Field* field) noexcept nogil:
-    at = write_varint(at, field.size)
+    at = write_length(at, field.size)
     if field.size > 0:
         memcpy(at, field.data, field.size)
         at += field.size
@@ -117,10 +117,10 @@ cdef inline char* begin_record(RecordBuffer buffer, int64_t timestamp, Py_ssize_
         buffer.max_timestamp = timestamp
     elif timestamp > buffer.max_timestamp:
         buffer.max_timestamp = timestamp
-    at = write_varint(at, body_size)
+    at = write_length(at, body_size)
     at[0] = 0
     at = write_varint(at + 1, timestamp - buffer.base_timestamp)
-    return write_varint(at, buffer.count)
+    return write_length(at, buffer.count)
 
 
 cdef inline void write_record(
@@ -131,7 +131,7 @@ cdef inline void write_record(
     cdef Py_ssize_t index
     at = write_field(at, &view.key)
     at = write_field(at, &view.value)
-    at = write_varint(at, view.header_count)
+    at = write_length(at, view.header_count)
     for index in range(view.header_count):
         at = write_field(at, &view.headers[index].key)
         at = write_field(at, &view.headers[index].value)

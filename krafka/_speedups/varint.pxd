@@ -34,6 +34,27 @@ cdef inline char* write_varint(char* at, int64_t value) noexcept nogil:
     return at + 1
 
 
+cdef inline Py_ssize_t length_size(int64_t length) noexcept nogil:
+    """What `varint_size` says of a number that is not below -1; most are small."""
+    if length < 64:
+        return 1
+    if length < 8192:
+        return 2
+    return varint_size(length)
+
+
+cdef inline char* write_length(char* at, int64_t length) noexcept nogil:
+    """Write as `write_varint` does a number that is not below -1; most are small."""
+    if length < 64:
+        at[0] = <char>zigzag(length)
+        return at + 1
+    if length < 8192:
+        at[0] = <char>((length << 1) | 0x80)
+        at[1] = <char>(length >> 6)
+        return at + 2
+    return write_varint(at, length)
+
+
 cdef inline const char* read_varint(const char* at, int64_t* value) noexcept nogil:
     """Read a varint that `write_varint` wrote: nothing is checked."""
     cdef uint64_t rest = 0
