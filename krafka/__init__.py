@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from krafka import errors
 from krafka._descriptions import OptionDescription
+from krafka._speedups.producer_record import ProducerRecord
 from krafka._speedups.record_metadata import RecordMetadata
 from krafka._version import __version__
 from krafka.compression import Compression
@@ -23,7 +24,7 @@ from krafka.partitioners import (
     UniformStickyPartitioner,
 )
 from krafka.producer import Delivery, Producer, SendResult
-from krafka.records import PartitionInfo, ProducerRecord, TopicPartition
+from krafka.records import PartitionInfo, TopicPartition
 from krafka.retry import RetryContext, RetryPolicy
 from krafka.transactions import TransactionalProducer, TransactionState
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+    from krafka._speedups.producer_record import ProducerRecord
     from krafka._speedups.record_metadata import RecordMetadata
     from krafka.errors import KafkaError
-    from krafka.records import ProducerRecord
 
 
 class RejectRecord(Exception):  # noqa: N818 - it is an answer of `on_send`, not an error of the interceptor

@@ -13,7 +13,7 @@ from krafka.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from krafka.records import ProducerRecord
+    from krafka._speedups.producer_record import ProducerRecord
 
 _POSITIVE = 0x7FFFFFFF
 _MOST_RECORDS = 2**31 - 1

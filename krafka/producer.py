@@ -27,7 +27,7 @@ from krafka.errors import (
     ProducerCrashedError,
     ProducerStateError,
 )
-from krafka.records import PartitionInfo, ProducerRecord, explain_invalid
+from krafka.records import PartitionInfo, explain_invalid
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from krafka._io.hooked import HookedVerbs
     from krafka._io.transport import Connector
+    from krafka._speedups.producer_record import ProducerRecord
     from krafka._speedups.record_metadata import RecordMetadata
     from krafka.config import BootstrapServers, ProducerOptions
     from krafka.records import Headers, Serializable

@@ -1,10 +1,9 @@
-"""What goes in and what comes out: records, their metadata, and why a record cannot be sent."""
+"""What a record is made of, and why one cannot be sent."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeAlias
 
@@ -59,29 +58,6 @@ class PartitionInfo(NamedTuple):
     topic: str
     partition: int
     leader: int | None
-
-
-@dataclass(slots=True)
-class ProducerRecord:
-    """A record to send.
-
-    `value=None` is a tombstone and differs from the empty `b""`, as do the two for `key` and header
-    values. `partition=None` leaves the choice to the partitioner. `timestamp` is epoch milliseconds
-    or an aware datetime; None takes the clock when the record is appended. `value` and `key` are bytes,
-    bytearray, memoryview or None, or what the producer's serializers take.
-    """
-
-    topic: str
-    value: Serializable = None
-    _: KW_ONLY
-    key: Serializable = None
-    headers: Headers = ()
-    partition: int | None = None
-    timestamp: int | datetime | None = None
-
-    def add_header(self, name: str, value: BytesLike | None) -> None:
-        """Put a header behind those there are; `headers` is a new sequence afterwards."""
-        self.headers = (*header_items(self.headers), (name, value))
 
 
 def timestamp_ms(value: int | datetime) -> int:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from anyio.lowlevel import checkpoint
 
 from krafka._speedups.delivery import SendResult
+from krafka._speedups.producer_record import ProducerRecord
 from krafka.errors import BufferFullError, KafkaError, MetadataNotReadyError, RecordValidationError
-from krafka.records import ProducerRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

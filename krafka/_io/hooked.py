@@ -11,8 +11,9 @@ from anyio.lowlevel import checkpoint
 from krafka._io.bulk import BulkSend, closing
 from krafka._io.hooks import Hooks, owned, owned_copy
 from krafka._speedups.batch import for_raising
+from krafka._speedups.producer_record import ProducerRecord
 from krafka.errors import BufferFullError, BufferTimeoutError, KafkaError, MetadataNotReadyError
-from krafka.records import ProducerRecord, not_a_record
+from krafka.records import not_a_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

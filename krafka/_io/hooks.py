@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from krafka._io.telling import Acknowledgements, Interceptor, discard, is_awaitable
 from krafka._speedups.delivery import Delivery, observe
+from krafka._speedups.producer_record import ProducerRecord
 from krafka._speedups.record_metadata import RecordMetadata
 from krafka.errors import (
     KafkaError,
@@ -18,7 +19,7 @@ from krafka.errors import (
     SerializationError,
 )
 from krafka.interceptors import RejectRecord
-from krafka.records import MAX_PARTITION, ProducerRecord, diagnosed, header_items
+from krafka.records import MAX_PARTITION, diagnosed, header_items
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,15 +1,19 @@
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from krafka._speedups.batch cimport PartitionBuffer, ProducerBatch
 from krafka._speedups.delivery cimport SendResult
-from krafka._speedups.record_batch cimport RecordFields, RecordView
+from krafka._speedups.record_batch cimport RecordBuffer, RecordFields, RecordView, record_body_size, write_record
 from krafka._speedups.topic_buffer cimport TopicBuffer
+from krafka._speedups.varint cimport length_size
 from krafka._speedups.waiting cimport EventLoop
 
 
 cdef class Appender:
     cdef object __weakref__
+    # Whatever leaves this has to leave by `drop_topic`.
     cdef readonly dict topics
+    cdef str last_topic
+    cdef TopicBuffer last_buffer
     cdef readonly Py_ssize_t batch_size
     cdef readonly Py_ssize_t max_request_size
     cdef readonly Py_ssize_t buffer_memory
@@ -49,6 +53,7 @@ cdef class Appender:
         self, const RecordView* view, object topic, object value, object key, object headers, object partition,
         object timestamp, double entered, Py_ssize_t* grant, int64_t* placed_at,
     )
+    cdef TopicBuffer look_up(self, object topic)
     cdef ProducerBatch spread(
         self, TopicBuffer buffer, const RecordView* view, object value, object key, object headers, object partition,
         object timestamp, int64_t at, int64_t entered_ms, double entered, Py_ssize_t* grant
@@ -64,9 +69,43 @@ cdef class Appender:
         Py_ssize_t* grant
     )
     cdef int64_t coarse_ms(self) except? -1
-    cdef bint may_join(self, ProducerBatch batch, int64_t entered_ms)
-    cdef Py_ssize_t limit_of(self, PartitionBuffer partition)
     cdef bint grow(self, ProducerBatch batch, Py_ssize_t needed) except -1
     cdef ProducerBatch open_batch(
         self, PartitionBuffer partition, Py_ssize_t needed, double entered, Py_ssize_t* grant
     )
+
+
+# What the module's functions have inlined, kept apart from what they do.
+
+cdef inline Py_ssize_t limit_of(Appender appender, PartitionBuffer partition):
+    """Bytes of records that a batch of a partition may hold, unless it is of one record."""
+    return min(partition.fill_limit or appender.records_limit, partition.records_limit)
+
+
+cdef inline bint may_join(Appender appender, ProducerBatch batch, int64_t entered_ms):
+    """Whether a record came soon enough after the others of a batch, with whom it shares the deadline."""
+    if entered_ms < batch.oldest_ms:
+        if batch.oldest_ms - entered_ms > appender.span_ms:
+            return False
+        batch.oldest_ms = entered_ms
+        return True
+    return entered_ms - batch.oldest_ms <= appender.span_ms
+
+
+cdef inline ProducerBatch write_at_once(
+    Appender appender, PartitionBuffer partition, const RecordView* view, int64_t timestamp, int64_t entered_ms
+):
+    """What `Appender.write` does for nearly every record: add it to the open batch. None if there is more to it."""
+    cdef ProducerBatch batch = partition.open_batch
+    cdef RecordBuffer records
+    cdef Py_ssize_t body, needed
+    if batch is None or <uint64_t>(entered_ms - batch.oldest_ms) > <uint64_t>appender.span_ms:
+        return None
+    records = batch.records
+    body = record_body_size(view, timestamp - records.base_timestamp, records.count)
+    needed = length_size(body) + body
+    if needed > records.capacity - records.used:
+        return None
+    appender.appended_bytes += needed
+    write_record(records, view, timestamp, body)
+    return batch

@@ -4,10 +4,11 @@ from typing import Any
 
 from krafka._speedups.batch import PartitionBuffer, ProducerBatch
 from krafka._speedups.delivery import Delivery, SendResult
+from krafka._speedups.producer_record import ProducerRecord
 from krafka._speedups.topic_buffer import TopicBuffer
 from krafka._speedups.waiting import EventLoop
 from krafka.errors import KafkaError
-from krafka.records import BytesLike, Headers, ProducerRecord
+from krafka.records import BytesLike, Headers
 
 class Appender:
     topics: dict[str, TopicBuffer[Any]]
@@ -41,6 +42,7 @@ class Appender:
     ) -> None: ...
     def refuse_with(self, error: KafkaError, *, granted: bool = False) -> None: ...
     def check_caller(self) -> None: ...
+    def drop_topic(self, topic: str) -> TopicBuffer[Any]: ...
     def append(
         self,
         topic: str,

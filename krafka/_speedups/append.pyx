@@ -7,12 +7,12 @@ the `Appender`; it tells its caller by BufferFullError or MetadataNotReadyError 
 cimport cython
 from cpython.dict cimport PyDict_GetItemWithError
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t
 
 from krafka._speedups.batch cimport PartitionBuffer, ProducerBatch, check_owner
 from krafka._speedups.delivery cimport SendResult, delivery_of_last, note_place
+from krafka._speedups.producer_record cimport ProducerRecord
 from krafka._speedups.record_batch cimport (
-    RecordBuffer,
     RecordFields,
     RecordView,
     record_body_size,
@@ -36,7 +36,6 @@ from krafka.errors import (
 )
 from krafka.records import (
     MAX_PARTITION,
-    ProducerRecord,
     diagnosed,
     explain_invalid,
     not_a_record,
@@ -51,25 +50,6 @@ cdef Py_ssize_t BATCH_OVERHEAD = 61
 cdef object END = object()
 cdef object ListIterator = type(iter([]))
 cdef object TupleIterator = type(iter(()))
-
-
-cdef inline ProducerBatch write_at_once(
-    Appender appender, PartitionBuffer partition, const RecordView* view, int64_t timestamp, int64_t entered_ms
-):
-    """What `Appender.write` does for nearly every record: add it to the open batch. None if there is more to it."""
-    cdef ProducerBatch batch = partition.open_batch
-    cdef RecordBuffer records
-    cdef Py_ssize_t body, needed
-    if batch is None or <uint64_t>(entered_ms - batch.oldest_ms) > <uint64_t>appender.span_ms:
-        return None
-    records = batch.records
-    body = record_body_size(view, timestamp - records.base_timestamp, records.count)
-    needed = length_size(body) + body
-    if needed > records.capacity - records.used:
-        return None
-    appender.appended_bytes += needed
-    write_record(records, view, timestamp, body)
-    return batch
 
 
 @cython.final
@@ -126,16 +106,7 @@ cdef class Appender:
         """Raise ProducerStateError in any thread or process but the one the producer was opened in."""
         check_owner(self.owner_thread, self.owner_process)
 
-    def append(
-        self,
-        topic,
-        value=None,
-        *,
-        key=None,
-        headers=None,
-        partition=None,
-        timestamp=None,
-    ):
+    def append(self, topic, value=None, *, key=None, headers=None, partition=None, timestamp=None):
         """Put one record into its partition's open batch and return its `Delivery`; see `Producer.enqueue_nowait`."""
         cdef int64_t placed_at = 0
         cdef ProducerBatch batch = self.place(
@@ -234,21 +205,29 @@ cdef class Appender:
         Raises TypeError for an item that is none.
         """
         cdef Py_ssize_t taken = 0
-        cdef int64_t placed_at = 0
-        cdef int64_t enough = self.appended_bytes + limit_bytes
+        cdef int64_t placed_at = 0, enough = self.appended_bytes + limit_bytes
         cdef ProducerBatch batch
+        cdef ProducerRecord plain
         iterator = iter(records)
         while taken < limit and self.appended_bytes < enough:
             record = next(iterator, END)
             if record is END:
                 return True, None, None
-            if type(record) is not ProducerRecord and not isinstance(record, ProducerRecord):
-                raise not_a_record(record)
             try:
-                batch = self.place(
-                    record.topic, record.value, record.key, record.headers, record.partition, record.timestamp,
-                    -1.0, NULL, &placed_at,
-                )
+                if type(record) is ProducerRecord:
+                    plain = <ProducerRecord>record
+                    batch = self.place(
+                        plain.topic, plain.value, plain.key, plain.headers, plain.partition, plain.timestamp,
+                        -1.0, NULL, &placed_at,
+                    )
+                elif isinstance(record, ProducerRecord):
+                    # Somebody's own kind, which may have its fields from elsewhere.
+                    batch = self.place(
+                        record.topic, record.value, record.key, record.headers, record.partition, record.timestamp,
+                        -1.0, NULL, &placed_at,
+                    )
+                else:
+                    raise not_a_record(record)
             except RecordValidationError as reason:
                 result.refuse(reason)
             except KafkaError as reason:
@@ -301,7 +280,6 @@ cdef class Appender:
         self, const RecordView* view, object topic, object value, object key, object headers, object partition,
         object timestamp, double entered, Py_ssize_t* grant, int64_t* placed_at,
     ):
-        cdef PyObject* found
         cdef TopicBuffer buffer
         cdef PartitionBuffer chosen
         cdef ProducerBatch batch
@@ -313,11 +291,12 @@ cdef class Appender:
             at = entered_ms = krafka_wall_clock_ms()
         if entered >= 0:
             entered_ms -= <int64_t>((self.monotonic() - entered) * 1000)
-        found = PyDict_GetItemWithError(self.topics, topic)
-        if found is NULL:
-            raise self.missing(topic, value, key, headers, partition, timestamp)
         # A reference of its own, since a partitioner written in Python may do anything meanwhile.
-        buffer = <TopicBuffer>found
+        buffer = self.last_buffer
+        if buffer is None or topic is not self.last_topic:
+            buffer = self.look_up(topic)
+            if buffer is None:
+                raise self.missing(topic, value, key, headers, partition, timestamp)
         placed_at[0] = at
         if buffer.simple and partition is None:
             chosen = simple_choice(buffer, view)
@@ -329,6 +308,21 @@ cdef class Appender:
         return self.spread(
             buffer, view, value, key, headers, partition, timestamp, at, entered_ms, entered, grant
         )
+
+    cdef TopicBuffer look_up(self, object topic):
+        """Return a topic's buffer, if it has one, and keep it at hand: records often go where the last one went."""
+        cdef PyObject* found = PyDict_GetItemWithError(self.topics, topic)
+        if found is NULL:
+            return None
+        if type(topic) is str:
+            self.last_topic = topic
+            self.last_buffer = <TopicBuffer>found
+        return <TopicBuffer>found
+
+    def drop_topic(self, topic):
+        """Forget a topic and return its buffer; records for it have to wait from now on."""
+        self.last_topic = self.last_buffer = None
+        return self.topics.pop(topic)
 
     cdef ProducerBatch spread(
         self, TopicBuffer buffer, const RecordView* view, object value, object key, object headers, object partition,
@@ -366,7 +360,7 @@ cdef class Appender:
         cdef Py_ssize_t limit, body, size
         if buffer.keyless != STAY_BYTES:
             return buffer.stayed >= buffer.stay
-        limit = self.limit_of(partition)
+        limit = limit_of(self, partition)
         if batch is None:
             body = record_body_size(view, 0, 0)
         else:
@@ -410,22 +404,13 @@ cdef class Appender:
         """The cheapest clock there is, for how long a batch has been open; it may jump, which costs some batches."""
         return krafka_wall_clock_ms() if self.wall_clock is None else <int64_t>(self.monotonic() * 1000)
 
-    cdef bint may_join(self, ProducerBatch batch, int64_t entered_ms):
-        """Whether a record came soon enough after the others of a batch, with whom it shares the deadline."""
-        if entered_ms < batch.oldest_ms:
-            if batch.oldest_ms - entered_ms > self.span_ms:
-                return False
-            batch.oldest_ms = entered_ms
-            return True
-        return entered_ms - batch.oldest_ms <= self.span_ms
-
     cdef ProducerBatch write(
         self, PartitionBuffer partition, const RecordView* view, int64_t timestamp, int64_t entered_ms, double entered,
         Py_ssize_t* grant
     ):
         cdef ProducerBatch batch = partition.open_batch
         cdef Py_ssize_t body, needed
-        if batch is not None and not self.may_join(batch, entered_ms):
+        if batch is not None and not may_join(self, batch, entered_ms):
             self.check_caller()
             partition.pending.append(partition.take_open())
             self.on_sealed(partition)
@@ -455,7 +440,7 @@ cdef class Appender:
         write_record(batch.records, view, timestamp, body)
         partition.open_batch = batch
         self.on_opened(batch)
-        if needed >= self.limit_of(partition):
+        if needed >= limit_of(self, partition):
             self.seal(partition)
         return batch
 
@@ -467,13 +452,9 @@ cdef class Appender:
         if wanted > 0:
             partition.note_compressed(size, compressed, wanted, largest)
 
-    cdef Py_ssize_t limit_of(self, PartitionBuffer partition):
-        """Bytes of records that a batch of a partition may hold, unless it is of one record."""
-        return min(partition.fill_limit or self.records_limit, partition.records_limit)
-
     cdef bint grow(self, ProducerBatch batch, Py_ssize_t needed) except -1:
         cdef Py_ssize_t capacity
-        cdef Py_ssize_t limit = self.limit_of(batch.partition)
+        cdef Py_ssize_t limit = limit_of(self, batch.partition)
         if needed > limit or self.contended:
             return False
         capacity = min(limit, max(needed, batch.records.capacity * 2))
@@ -488,14 +469,14 @@ cdef class Appender:
         """Close a partition's open batch, which is full, and queue it behind those before it."""
         batch = partition.open_batch
         partition.open_batch = None
-        partition.capacity_hint = self.limit_of(partition)
+        partition.capacity_hint = limit_of(self, partition)
         partition.pending.append(batch)
         self.on_sealed(partition)
 
     cdef ProducerBatch open_batch(
         self, PartitionBuffer partition, Py_ssize_t needed, double entered, Py_ssize_t* grant
     ):
-        cdef Py_ssize_t capacity = max(needed, min(partition.capacity_hint, self.limit_of(partition)))
+        cdef Py_ssize_t capacity = max(needed, min(partition.capacity_hint, limit_of(self, partition)))
         cdef double now
         self.check_caller()
         if grant is not NULL and grant[0] >= needed:

@@ -120,8 +120,8 @@ cdef PySendResult _send_outcome(PyObject* known, PyObject* value, PyObject** res
 (<PyTypeObject*>KnownOutcome).tp_as_async.am_send = _send_outcome
 
 
-# What is left of an acknowledged batch in the result of a bulk call. It can be in no cycle, so that the result of millions
-# of records gives the garbage collector nothing to look at, nor a reason to look at the records.
+# What is left of an acknowledged batch in the result of a bulk call. It can be in no cycle, so that the result of
+# millions of records gives the garbage collector nothing to look at, nor a reason to look at the records.
 @cython.no_gc
 @cython.final
 cdef class AcknowledgedBatch:

@@ -1,4 +1,6 @@
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
 from libc.stdint cimport int16_t, int32_t, int64_t
 from libc.string cimport memcpy
 
@@ -28,6 +30,7 @@ cdef enum:
     LARGEST_FIELD = 2147483647
 
 
+@cython.final
 cdef class RecordFields:
     """One record's bytes, borrowed from their owners for the length of one append."""
 
@@ -40,6 +43,7 @@ cdef class RecordFields:
 
     cdef int borrow(self, object source, Field* field) except -1
     cdef int take_headers(self, object headers) except -1
+    cdef int take_header(self, PyObject* item, HeaderField* header) except -1
     cdef int take(self, object value, object key, object headers) except -1
     cdef int release(self) except -1
 
@@ -101,10 +105,22 @@ cdef inline Py_ssize_t record_body_size(
     return size
 
 
+cdef inline void copy_bytes(char* at, const char* data, Py_ssize_t size) noexcept nogil:
+    """Copy what does not overlap; keys and headers are often so short that a call takes longer than that."""
+    if size < 8 or size > 32:
+        memcpy(at, data, size)
+    elif size <= 16:
+        memcpy(at, data, 8)
+        memcpy(at + size - 8, data + size - 8, 8)
+    else:
+        memcpy(at, data, 16)
+        memcpy(at + size - 16, data + size - 16, 16)
+
+
 cdef inline char* write_field(char* at, const Field* field) noexcept nogil:
     at = write_length(at, field.size)
     if field.size > 0:
-        memcpy(at, field.data, field.size)
+        copy_bytes(at, field.data, field.size)
         at += field.size
     return at
 

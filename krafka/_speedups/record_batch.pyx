@@ -6,19 +6,22 @@ The format is Kafka's ``DefaultRecordBatch`` and ``DefaultRecord`` (magic 2, KIP
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
-from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
+from cpython.object cimport PyObject
 from libc.stdint cimport int16_t, int32_t, int64_t, uint32_t
 from libc.string cimport memcpy
 
 from krafka._speedups.checksum cimport crc32c_of
 from krafka._speedups.endian cimport store_int16, store_int32, store_int64, store_uint32
-from krafka._speedups.varint cimport read_varint, varint_size
+from krafka._speedups.varint cimport length_size, read_varint, varint_size
 
 from collections.abc import Mapping, Sequence
 
 from krafka.records import MAX_HEADERS as _HEADERS_LIMIT
 
 cdef extern from "Python.h":
+    # As they are: what cpython.tuple calls so gives references that have to be counted.
+    PyObject* PyTuple_GET_ITEM(object items, Py_ssize_t at)
+    Py_ssize_t PyTuple_GET_SIZE(object items)
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
 
 HEADER_SIZE = 61
@@ -68,9 +71,9 @@ cdef class RecordFields:
         return 0
 
     cdef int take_headers(self, object headers) except -1:
-        cdef Py_ssize_t at
+        cdef Py_ssize_t at, count
         cdef HeaderField* header
-        cdef const char* text
+        cdef tuple items
         # A tuple of our own: the caller's list may change hands, the borrowed pointers may not.
         if isinstance(headers, (tuple, list)):
             items = tuple(headers)
@@ -81,7 +84,7 @@ cdef class RecordFields:
         else:
             # An iterator would be used up by a first attempt that finds the buffer full.
             raise TypeError
-        cdef Py_ssize_t count = len(items)
+        count = PyTuple_GET_SIZE(items)
         if count > _MAX_HEADERS:
             raise ValueError(f"a record has {count} headers, the limit is {_MAX_HEADERS}")
         self.owners = items
@@ -90,27 +93,32 @@ cdef class RecordFields:
             if self.view.headers is NULL:
                 self.view.headers = self.inline_headers
                 raise MemoryError
-        self.view.headers_size = varint_size(count)
+        self.view.headers_size = length_size(count)
         for at in range(count):
-            item = items[at]
-            # A tuple, because what it holds cannot be replaced while we hold pointers into it.
-            if not isinstance(item, tuple) or PyTuple_GET_SIZE(item) != 2:
-                raise TypeError
-            name = <object>PyTuple_GET_ITEM(item, 0)
-            value = <object>PyTuple_GET_ITEM(item, 1)
-            if not isinstance(name, str):
-                raise TypeError
             header = &self.view.headers[at]
-            header.key.size = 0
-            text = PyUnicode_AsUTF8AndSize(name, &header.key.size)
-            header.key.data = text
-            if header.key.size > LARGEST_FIELD:
-                raise ValueError
-            self.borrow(value, &header.value)
-            self.view.headers_size += varint_size(header.key.size) + header.key.size + varint_size(header.value.size)
+            self.take_header(PyTuple_GET_ITEM(items, at), header)
+            self.view.headers_size += length_size(header.key.size) + length_size(header.value.size) + header.key.size
             if header.value.size > 0:
                 self.view.headers_size += header.value.size
         self.view.header_count = count
+        return 0
+
+    cdef inline int take_header(self, PyObject* item, HeaderField* header) except -1:
+        cdef PyObject* name
+        cdef PyObject* value
+        # A tuple, because what it holds cannot be replaced while we hold pointers into it.
+        if not isinstance(<object>item, tuple) or PyTuple_GET_SIZE(<object>item) != 2:
+            raise TypeError
+        name = PyTuple_GET_ITEM(<object>item, 0)
+        value = PyTuple_GET_ITEM(<object>item, 1)
+        if not isinstance(<object>name, str):
+            raise TypeError
+        header.key.size = 0
+        header.key.data = PyUnicode_AsUTF8AndSize(<object>name, &header.key.size)
+        if header.key.size > LARGEST_FIELD:
+            raise ValueError
+        if not view_plain(<object>value, &header.value):
+            self.borrow(<object>value, &header.value)
         return 0
 
     cdef int take(self, object value, object key, object headers) except -1:
@@ -244,7 +252,7 @@ cdef class RecordBuffer:
         fields.take(value, key, headers)
         try:
             body = record_body_size(&fields.view, timestamp - self.base_timestamp if self.count else 0, self.count)
-            needed = self.used + varint_size(body) + body
+            needed = self.used + length_size(body) + body
             if needed > self.capacity:
                 self.reserve(max(needed, self.capacity * 2))
             write_record(self, &fields.view, timestamp, body)
@@ -287,8 +295,8 @@ cdef class RecordCursor:
             rest_size = body + size - rest
             timestamp = self.source.base_timestamp + delta
             delta = timestamp - target.base_timestamp if target.count else 0
-            body_size = 1 + varint_size(delta) + varint_size(target.count) + rest_size
-            needed = target.used + varint_size(body_size) + body_size
+            body_size = 1 + varint_size(delta) + length_size(target.count) + rest_size
+            needed = target.used + length_size(body_size) + body_size
             if needed > limit and target.count:
                 break
             if needed > target.capacity:

@@ -6,10 +6,10 @@ from libc.stdint cimport int64_t, uint64_t
 from krafka._speedups.batch cimport PartitionBuffer
 from krafka._speedups.key_hashes cimport crc32_of, fnv1a_of, siphash13_of
 from krafka._speedups.murmur2 cimport murmur2_of
+from krafka._speedups.producer_record cimport ProducerRecord
 from krafka._speedups.record_batch cimport RecordView
 
 from krafka.errors import MetadataNotReadyError, RecordValidationError
-from krafka.records import ProducerRecord
 
 cdef extern from "Python.h":
     const Py_ssize_t PY_SSIZE_T_MAX

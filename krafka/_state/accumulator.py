@@ -440,7 +440,7 @@ class RecordAccumulator:
                 self._update_topic(topic, cluster)
         gone = [name for name in self.appender.topics if name not in cluster.topics]
         for name in filter(self.is_idle, gone):
-            self._retire(self.appender.topics.pop(name).partitions)
+            self._retire(self.appender.drop_topic(name).partitions)
 
     def _retire(self, partitions: list[Partition]) -> None:
         """Keep of these partitions, and of those kept before, what still has records or numbers under this epoch.

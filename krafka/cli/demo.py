@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from krafka._io.transport import TcpConnector
+from krafka._speedups.producer_record import ProducerRecord
 from krafka.cli.console import library_warnings, say, say_error, sending_records, spinner
 from krafka.cli.demo_check import Evidence, Sent, cost_table, gather_evidence, partition_table
 from krafka.cli.signals import exit_code, watch_signals
@@ -21,7 +22,6 @@ from krafka.cli.wire_count import WireCount
 from krafka.compression import Compression
 from krafka.errors import KafkaError
 from krafka.producer import Producer
-from krafka.records import ProducerRecord
 from krafka.testing import KafkaCluster, KafkaClusterError
 from krafka.testing._distribution import DEFAULT_VERSION, cache_folder
 

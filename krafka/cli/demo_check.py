@@ -12,10 +12,10 @@ from rich.table import Table
 from krafka.cli import kafka_tools
 
 if TYPE_CHECKING:
+    from krafka._speedups.producer_record import ProducerRecord
     from krafka.cli.kafka_tools import ReadRecord, StoredBatches
     from krafka.cli.wire_count import WireCount
     from krafka.producer import SendResult
-    from krafka.records import ProducerRecord
     from krafka.testing import KafkaCluster
 
 SAMPLE_SIZE = 3

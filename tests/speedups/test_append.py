@@ -197,6 +197,21 @@ class TestPartitions:
             with pytest.raises(MetadataNotReadyError):
                 path.append("new", b"", **options)  # type: ignore[arg-type]
 
+    def test_a_topic_that_was_dropped_has_to_wait(self, path: AppendPath) -> None:
+        path.append(TOPIC, b"")
+        assert path.appender.drop_topic(TOPIC) is path.topic
+        with pytest.raises(MetadataNotReadyError):
+            path.append(TOPIC, b"")
+        path.appender.topics[TOPIC] = path.topic
+        assert path.append(TOPIC, b"").topic == TOPIC
+
+    def test_topics_in_turn_keep_to_their_own(self, path: AppendPath) -> None:
+        other = TopicBuffer("other")
+        other.set_partitions([PartitionBuffer("other", 0)], [PartitionBuffer("other", 0)])
+        path.appender.topics["other"] = other
+        topics = [TOPIC, TOPIC, "other", TOPIC, "other", "other"]
+        assert [path.append(topic, b"").topic for topic in topics] == topics
+
 
 class Chooser:
     """A partitioner that answers as told."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from krafka._speedups.delivery import SendResult
+from krafka._speedups.producer_record import ProducerRecord
 from krafka.partitioners import (
     ConsistentRandomPartitioner,
     DefaultPartitioner,
@@ -200,3 +201,28 @@ def test_a_full_batch_tells_once_that_it_opened_and_once_that_it_is_full() -> No
     assert len(batches) > 5
     assert len(path.opened) == len(batches)
     assert len(path.sealed) == len(batches) - 1
+
+
+def test_a_bulk_result_gives_the_garbage_collector_nothing_to_look_at() -> None:
+    path = AppendPath(partitions=3, batch_size=4096, buffer_memory=1 << 26, stopped=False)
+    result = SendResult()
+    values = [VALUE] * RECORDS
+
+    def work(times: int) -> int:
+        before = len(gc.get_objects())
+        for _ in range(times):
+            path.appender.append_many(result, TOPIC, iter(values), RECORDS, 1 << 24)
+            for batch in path.take_all():
+                path.finish(batch)
+            path.opened.clear()
+            path.sealed.clear()
+        return len(gc.get_objects()) - before
+
+    few = work(2)
+    assert work(20) <= few + 20
+    assert result.failed == []
+
+
+def test_a_record_object_costs_no_python_to_make() -> None:
+    calls = calls_of(lambda: ProducerRecord(TOPIC, VALUE, key=KEY, headers=HEADERS))
+    assert list(calls.values()) == [1], calls

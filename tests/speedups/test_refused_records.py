@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from krafka._speedups.delivery import SendResult
+from krafka._speedups.producer_record import ProducerRecord
 from krafka.errors import RecordTooLargeError, RecordValidationError
-from krafka.records import MAX_FIELD_LENGTH, ProducerRecord
+from krafka.records import MAX_FIELD_LENGTH
 from tests.speedups.append_path import ENDLESS, TOPIC, AppendPath
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from krafka._speedups.delivery import SendResult
+from krafka._speedups.producer_record import ProducerRecord
 from krafka._speedups.topic_buffer import SpreadRule, TopicBuffer
 from krafka.errors import BufferFullError, MetadataNotReadyError, RecordValidationError
 from krafka.partitioners import (
@@ -26,7 +27,6 @@ from krafka.partitioners import (
     UniformStickyPartitioner,
     rule_of,
 )
-from krafka.records import ProducerRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
-from copy import copy
+from copy import copy, deepcopy
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -12,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from krafka import RecordMetadata
+from krafka._speedups.producer_record import ProducerRecord
 from krafka.errors import RecordValidationError
 from krafka.records import (
     MAX_TIMESTAMP,
-    ProducerRecord,
     TopicPartition,
     explain_invalid,
     header_items,
@@ -165,6 +166,52 @@ def test_a_record_keeps_null_and_empty_apart_and_can_be_changed() -> None:
         ProducerRecord("orders", b"v", b"k")  # type: ignore[misc]
     with pytest.raises(AttributeError):
         record.colour = 1  # type: ignore[attr-defined]
+
+
+def test_a_record_is_a_dataclass_to_those_who_ask() -> None:
+    record = ProducerRecord("orders", b"v", key=b"k", headers=[("h", b"1")], partition=3, timestamp=5)
+    names = ["topic", "value", "key", "headers", "partition", "timestamp"]
+    assert [field.name for field in dataclasses.fields(record)] == names
+    changed = dataclasses.replace(record, value=None)
+    assert (changed.value, changed.key, record.value) == (None, b"k", b"v")
+    assert dataclasses.asdict(record)["headers"] == [("h", b"1")]
+    assert repr(record) == (
+        "ProducerRecord(topic='orders', value=b'v', key=b'k', headers=[('h', b'1')], partition=3, timestamp=5)"
+    )
+    match record:
+        case ProducerRecord("orders", b"v", key=b"k"):
+            pass
+        case _:
+            pytest.fail("it did not match")
+
+
+def test_a_record_can_be_copied_pickled_and_not_hashed() -> None:
+    record = ProducerRecord("orders", b"v", key=b"k", headers=[("h", b"1")], partition=3, timestamp=5)
+    for twin in (copy(record), deepcopy(record), pickle.loads(pickle.dumps(record))):
+        assert twin == record
+        assert twin is not record
+        twin.partition = 4
+        assert twin != record
+    assert record != ("orders", b"v", b"k", [("h", b"1")], 3, 5)
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(record)
+
+
+class Marked(ProducerRecord):
+    """A kind of one's own, with a field more and an initializer of its own."""
+
+    def __init__(self, mark: str) -> None:
+        super().__init__("orders", mark.encode())
+        self.mark = mark
+
+
+def test_a_record_can_be_subclassed() -> None:
+    marked = Marked("a")
+    assert (marked.topic, marked.value, marked.mark) == ("orders", b"a", "a")
+    assert repr(marked).startswith("Marked(topic='orders', value=b'a'")
+    assert marked == Marked("a")
+    assert marked != ProducerRecord("orders", b"a")
+    assert copy(marked).mark == "a"
 
 
 def test_metadata_is_as_the_tuple_of_its_fields() -> None:
