@@ -29,8 +29,9 @@ cdef uint32_t REFUSED = 0xFFFFFFFF
 
 
 # Its batch does not know it, so that it is in no cycle: the garbage collector need not look at a million of them.
+# As many are given back as were under way, a window's worth at once: a short list of free ones would be of no use.
 @cython.no_gc
-@cython.freelist(256)
+@cython.freelist(32768)
 @cython.final
 cdef class Delivery:
     """A record in the producer's hands: await it for its `RecordMetadata`, or for the error that befell it.
