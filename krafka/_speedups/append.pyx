@@ -150,13 +150,12 @@ cdef class Appender:
         self, SendResult result, object topic, object values, Py_ssize_t limit, int64_t enough, bint exists
     ):
         cdef Py_ssize_t taken = 0
-        cdef int64_t placed_at = 0
         cdef ProducerBatch batch
         cdef TopicBuffer buffer = None
         cdef PartitionBuffer chosen
         cdef RecordView view
         cdef bint is_ours = False
-        cdef int64_t entered_ms = self.coarse_ms() if exists else 0
+        cdef int64_t placed_at = 0, entered_ms = self.coarse_ms() if exists else 0
         view.key.data = NULL
         view.key.size = -1
         view_no_headers(&view)
