@@ -19,6 +19,7 @@ from .runner import default_jobs
 
 ROOT = Path(__file__).parents[2]
 SEEDS = 500
+SEEDS_OF_TRANSACTIONS = 1000
 _CAUGHT = re.compile(r"^(\d+) (.+)$", re.MULTILINE)
 
 
@@ -73,18 +74,21 @@ def main() -> int:
     """Hunt the mutants whose names contain the argument, or all; 1 if one got away."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.mutants", description=__doc__)
     parser.add_argument("name", nargs="?", default="", help="part of the mutants' names")
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="how many seeds each may take")
+    parser.add_argument(
+        "--seeds", type=int, help=f"how many each may take; {SEEDS}, or {SEEDS_OF_TRANSACTIONS}"
+    )
     parser.add_argument("--first-seed", type=int, default=0, help="the first of them")
     parser.add_argument("--jobs", type=int, default=default_jobs(), help="processes")
     parser.add_argument("--transactions", action="store_true", help="those of tests/simulation_transactions")
     arguments = parser.parse_args()
     escaped = []
     mutations = TRANSACTIONAL if arguments.transactions else ALL
+    usual = SEEDS_OF_TRANSACTIONS if arguments.transactions else SEEDS
     for mutation in (each for each in mutations if arguments.name in each.name):
         began = time.monotonic()
         catch = hunt(
             mutation,
-            seeds=arguments.seeds,
+            seeds=arguments.seeds or usual,
             first_seed=arguments.first_seed,
             jobs=arguments.jobs,
             transactions=arguments.transactions,

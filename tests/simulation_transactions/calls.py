@@ -33,7 +33,7 @@ class Calls:
         self.left_at = inf
         self._is_left = False
         self._closed_since = inf
-        self._closes_in_peace = plan.ending in {"finish", "exit"} or (
+        self.closes_in_peace = plan.ending in {"finish", "exit"} or (
             plan.ending == "close" and plan.close_timeout is None
         )
 
@@ -43,6 +43,15 @@ class Calls:
 
     def _check_time(self, what: str, took: float, bound: float) -> None:
         self.world.check(took <= bound + EPSILON, "late", f"{what} took {took:g} s, not {bound:g}")
+
+    def _check_outlived(self, what: str, began: float) -> None:
+        """What a producer was asked for before its end does not go on after that."""
+        outlived = anyio.current_time() - self.left_at
+        self.world.check(
+            not (began <= self.left_at and outlived > EPSILON),
+            "late",
+            f"{what} of {self.plan.number} ended {outlived:g} s after the producer",
+        )
 
     async def _impatiently(
         self, call: str, bound: float, patience: float | None
@@ -66,12 +75,7 @@ class Calls:
             took = anyio.current_time() - began
             self.world.note(f"{name} ended", self.plan.number, repr(error)[:200], str(self._state))
             self._check_time(f"{name} of {self.plan.number}", took, bound)
-            outlived = anyio.current_time() - self.left_at
-            self.world.check(
-                not began <= self.left_at < anyio.current_time() - EPSILON,
-                "late",
-                f"{name} of {self.plan.number} ended {outlived:g} s after the producer",
-            )
+            self._check_outlived(name, began)
         self._judge_error(name, began, error)
         return error
 
@@ -85,7 +89,7 @@ class Calls:
                 f"{self._state} after {name} raised {error!r}",
             )
         elif isinstance(error, ProducerClosedError) and began < self._closed_since:
-            self.world.check(not self._closes_in_peace, "close", f"{name} was cut off: {error!r}")
+            self.world.check(not self.closes_in_peace, "close", f"{name} was cut off: {error!r}")
         if isinstance(error, InvalidTransactionStateError) and not self._is_left:
             self.world.check(name == "send_offsets_to_transaction", "state", f"{name} was refused: {error!r}")
         if error is not None and error.is_fatal and not isinstance(error, ProducerClosedError):

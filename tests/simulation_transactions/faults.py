@@ -23,6 +23,8 @@ APIS = (
 )
 PASSING = (14, 15, 16, 51, 7)
 """Codes of a coordinator that did nothing, and does what it is asked later."""
+UNFOUND = (15, 16, 16, 14)
+"""Codes of a broker that does not know a coordinator yet."""
 DONE_ALL_THE_SAME = (7, 15, 16)
 """Codes of a coordinator whose log took what it was asked for, though it could not be sure of that."""
 FINAL = {
@@ -38,7 +40,7 @@ FINAL = {
 MILD = {
     "code": 6, "disconnect": 6, "delay": 6, "cut": 2, "drop_connections": 5, "move_leader": 6, "propagate": 3,
     "metadata_code": 2, "handshake": 2, "stop_broker": 3,
-    "txn_code": 14, "txn_disconnect": 8, "txn_delay": 8, "move_coordinator": 10, "hold_markers": 6,
+    "txn_find": 9, "txn_code": 14, "txn_disconnect": 8, "txn_delay": 8, "move_coordinator": 10, "hold_markers": 6,
     "wrong_id": 1, "throttle": 1, "upgrade": 4,
 }  # fmt: skip
 """How often each kind comes; `weather` says what each does."""
@@ -48,7 +50,7 @@ PASSING_TOO = MILD | {
     "txn_code_after": 12, "txn_hold": 10, "txn_stall": 3, "txn_late": 10, "late": 8,
 }  # fmt: skip
 FINAL_TOO = PASSING_TOO | {
-    "final_code": 8, "final_after": 2, "record_errors": 3, "fatal_code": 2, "txn_final": 20, "group_moves_on": 4,
+    "final_code": 8, "final_after": 4, "record_errors": 3, "fatal_code": 2, "txn_final": 20, "group_moves_on": 4,
 }  # fmt: skip
 KINDS: dict[str, dict[str, int]] = {
     "calm": {},
@@ -59,6 +61,10 @@ KINDS: dict[str, dict[str, int]] = {
     "refused": {"final_code": 3, "record_errors": 1},
     "away": PASSING_TOO,
 }
+STRAY = {
+    "EndTxn": 5, "Produce": 3, "TxnOffsetCommit": 2, "AddPartitionsToTxn": 1, "AddOffsetsToTxn": 1, "InitProducerId": 1,
+}  # fmt: skip
+"""How often requests of each kind go astray."""
 COUNTS = {"calm": (0,), "violent": (6, 15, 30), "refused": (1, 2)}
 USUAL_COUNTS = (1, 3, 6, 12)
 
@@ -77,8 +83,27 @@ def draw_events(random: Random, plan: TransactionPlan) -> list[Event]:
     return sorted(events, key=lambda event: event.at)
 
 
+def draw_strays(random: Random) -> list[Event]:
+    """Requests that arrive a transaction later; they take their places before anything else happens."""
+    return [
+        Event(
+            0.0,
+            "stray",
+            {
+                "api": random.choices(list(STRAY), list(STRAY.values()))[0],
+                "skip": random.choice([0, 0, 1, 2]),
+                "later": random.choice([0, 1, 1, 2, 4]),
+            },
+        )
+        for _ in range(random.choice([1, 1, 2, 3]))
+    ]
+
+
 def _draw(random: Random, plan: TransactionPlan, kind: str, at: float) -> list[Event]:
     request_timeout = plan.options["request_timeout"]
+    if kind == "txn_find":
+        codes = {"api": "FindCoordinator", "times": random.choice([1, 2, 4]), "code": random.choice(UNFOUND)}
+        return [Event(random.choice([0.0, at]), kind, codes)]
     if kind.startswith("txn_"):
         return [Event(at, kind, _of_requests(random, kind, request_timeout))]
     if kind == "move_coordinator":

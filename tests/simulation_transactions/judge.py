@@ -138,6 +138,10 @@ def _judge_ends(world: TransactionWorld, logs: Logs) -> Iterator[str]:
     known = world.cluster.transactions.get(TRANSACTIONAL_ID)
     if known is not None and (known.state is FakeState.ONGOING or known.is_completing):
         yield f"hanging: {known}"
+    # A record that is refused may leave others behind it that wait for as long as they may, and its owner for them.
+    is_prompt = world.plan.must_succeed and world.plan.mood != "refused"
+    if world.overdue and is_prompt and world.lives[-1].closes_in_peace:
+        yield f"hanging: nobody ended {world.overdue[-1]}, but the coordinator when its time was up"
 
 
 def _judge_lateness(life: Life) -> Iterator[str]:
@@ -161,7 +165,7 @@ def _judge_success(transaction: Transaction, *, has_refusals: bool) -> Iterator[
         return
     if has_refusals and any(not isinstance(reason, DeliveryTimeoutError) for reason in reasons):
         return
-    if any(sent.may_be_taken for sent in transaction.offsets):
+    if any(sent.may_be_taken for sent in transaction.offsets) and not (error is not None and error.is_fatal):
         return
     if error is not None and not isinstance(error, ProducerClosedError | InvalidTransactionStateError):
         yield f"failed: {transaction} should not have: {error!r}"

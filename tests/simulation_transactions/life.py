@@ -155,11 +155,14 @@ class Life(Calls):
         ending, check = self.plan.ending, self.world.check
         hurried = ending in {"raise", "cancel"}
         bound = self.options["close_timeout"] if hurried else self._end_takes()
+        if ending == "close":
+            # It has ended already.
+            bound = 0.0
         self._check_time(f"leaving by {ending}", took, bound)
         check((raised is not None) == (ending == "raise"), "body", f"raised {raised!r} out of {ending}")
         check(scope.cancelled_caught == (ending == "cancel"), "body", "the cancellation was lost")
         self._check_ended(f"the block left by {ending}")
-        if self._closes_in_peace and self.world.plan.must_succeed:
+        if self.closes_in_peace and self.world.plan.must_succeed:
             known = self.world.cluster.transactions.get(TRANSACTIONAL_ID)
             is_open = known is not None and known.state is FakeState.ONGOING
             check(not is_open, "hanging", f"{known} after the block was left by {ending}")
@@ -340,6 +343,7 @@ class Life(Calls):
         if left is not None:
             bound = self.options["close_timeout"] + (self._commit_takes() if is_through else 0.0)
             self._check_time(f"the end of the scope {transaction.name}", anyio.current_time() - left, bound)
+            self._check_outlived(f"the scope {transaction.name}", left)
         else:
             bound = self._abort_takes() + self.options["max_block"]
             self._check_time(

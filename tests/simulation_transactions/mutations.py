@@ -115,6 +115,18 @@ ENROLMENT = (
         "            partition.enrolled = False\n",
         "            pass\n",
     ),
+    Mutation(
+        "forget a partition that was added in doubt",
+        TRANSACTOR,
+        "                self._open.maybe_started = self._open.maybe_started or self._coordinators.may_be_done\n",
+        "                pass\n",
+    ),
+    Mutation(
+        "forget offsets that were sent in doubt",
+        TRANSACTOR,
+        "                        self._open.maybe_started = True\n",
+        "",
+    ),
 )
 TRUTH = (
     Mutation(
@@ -174,8 +186,6 @@ ENDS = (
         "            try:\n                await self.abort()\n",
         "            try:\n                pass\n",
     ),
-)
-_OUT_OF_REACH = (
     Mutation(
         "leave a shielded commit behind when the producer ends",
         TRANSACTOR,
@@ -189,30 +199,7 @@ _OUT_OF_REACH = (
         "                    raise RefusedError",
         "                if effect is not Effect.RETRY:\n                    raise RefusedError",
     ),
-    Mutation(
-        "forget a partition that was added in doubt",
-        TRANSACTOR,
-        "                self._open.maybe_started = self._open.maybe_started or self._coordinators.may_be_done\n",
-        "                pass\n",
-    ),
-    Mutation(
-        "forget offsets that were sent in doubt",
-        TRANSACTOR,
-        "                        self._open.maybe_started = True\n",
-        "",
-    ),
 )
-_NOT_SHOWN = {
-    # Got away in 2,000 seeds; tests/transactions/test_anomalies.py finds it on a real Kafka.
-    "keep the epoch after a request in doubt",
-    # Got away in 700 or more.
-    "abort by its own epoch what may not have begun",
-    "abort without waiting for what is on the wire",
-    "commit although offsets failed meanwhile",
-}
-_EVERY = (*EPOCHS, *WHOLE, *ENROLMENT, *TRUTH, *ENDS)
-ALL = tuple(each for each in _EVERY if each.name not in _NOT_SHOWN)
-NOT_FOUND = (*_OUT_OF_REACH, *(each for each in _EVERY if each.name in _NOT_SHOWN))
-"""Rules whose breach no seed was seen to find."""
+ALL = (*EPOCHS, *WHOLE, *ENROLMENT, *TRUTH, *ENDS)
 NAMED = tuple(each for each in ALL if each.name == "commit although a record failed")
 """Those that the tests hunt; `python -m tests.simulation.mutants --transactions` hunts all."""

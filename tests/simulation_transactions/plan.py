@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from krafka.testing.fake.transactions import EPOCH_BUMP_FROM
-from tests.simulation.faults import Event
 from tests.simulation.plan import CallerPlan, Plan, TopicPlan, choose
 
 from .faults import draw_events
+from .shapes import SETTLED, shape
 
 TRANSACTIONAL_ID = "billing-1"
 MOODS = {"calm": 12, "mild": 25, "passing": 30, "violent": 18, "final": 12, "away": 3}
@@ -36,11 +35,8 @@ WAYS = {
 VERBS = ("send", "enqueue", "nowait", "many", "impatient_send", "impatient_enqueue", "impatient_many")
 UNDISTURBED = ("send", "enqueue", "many")
 ENDLESS = 120.0
-SETTLED = frozenset({"calm", "mild", "refused"})
 REFUSED = 0.4
 """How many of the seeds with refusals for good have nothing but those of records."""
-SLOW_WIRES = 0.3
-"""How many of the seeds without the second kind of transactions have slow records, and aborts that come early."""
 SHORTEST_TRANSACTION = 1.0
 LAST_EPOCH = 2**15 - 2
 NO_SENDER = CallerPlan(0, 0, 0, 0.0, (), 0)
@@ -115,19 +111,8 @@ def make_plan(seed: int) -> TransactionPlan:
     plan.sender = _caller(random, mood, options)
     plan.lives = _lives(random, plan)
     plan.events = draw_events(random, plan)
-    if mood != "calm" and version < EPOCH_BUMP_FROM and Random(f"{seed} wire").random() < SLOW_WIRES:
-        _slow_down(plan, Random(f"{seed} slow"))
+    shape(plan)
     return plan
-
-
-def _slow_down(plan: TransactionPlan, random: Random) -> None:
-    """Have records be on the wire for longer than their transactions last."""
-    delays = {"delay": round(0.05 + random.random() * 0.1, 4), "times": 12, "skip": random.randrange(3)}
-    plan.events = [Event(0.0, "delay", delays), *plan.events]
-    plan.lives = [
-        replace(life, ways=("abort", "commit", "abort", "scope"), careless=1.0, pause=0.0)
-        for life in plan.lives
-    ]
 
 
 def _options(random: Random, mood: str) -> dict[str, Any]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from krafka.testing import FakeCluster
+    from krafka.testing.fake import ReceivedRequest
+    from krafka.testing.fake.transactions import TransactionTable
     from tests.simulation.judge import Logs
 
     from .ledger import Transaction
@@ -53,6 +55,8 @@ class TransactionWorld(World):
         self.left_at = inf
         self.cluster: FakeCluster
         self.committed_offsets: dict[str, list[dict[Any, Any]]] = {}
+        self.overdue: list[str] = []
+        """What the coordinator aborted because it was open for too long."""
         self._sky: anyio.abc.TaskGroup
         self._offset = OFFSETS_BEGIN
 
@@ -79,6 +83,16 @@ class TransactionWorld(World):
                 if event.at == 0.0:
                     self.weather.do(event)
             self._sky.start_soon(self._blow, [event for event in self.plan.events if event.at > 0.0])
+
+    def _listen(self, cluster: FakeCluster) -> None:
+        super()._listen(cluster)
+        note_request = cluster.note
+
+        def note(request: ReceivedRequest) -> None:
+            note_request(request)
+            self.weather.strays.passed_by(request)
+
+        cluster.note = note  # type: ignore[method-assign]  # so that others may come in just before it
 
     def _make_weather(self, cluster: FakeCluster) -> TransactionWeather:
         return TransactionWeather(self, cluster)
@@ -112,10 +126,23 @@ class TransactionWorld(World):
                 self.plan.options["transaction_timeout"],
                 producer_epoch=self.plan.first_epoch,
             )
+        self._watch_the_time(coordinators.table)
         for name in GROUPS:
             offsets = coordinators.group(name).offsets = _Noted()
             self.committed_offsets[name] = offsets.commits
         self.cluster.set_group(GROUPS[0], generation=1, members={MEMBER: None})
+
+    def _watch_the_time(self, table: TransactionTable) -> None:
+        expire = table.expire
+
+        def noted(now: float) -> None:
+            late = [str(each) for each in table.by_id.values() if each.deadline <= now]
+            self.overdue += late
+            for each in late:
+                self.note("overdue", each)
+            expire(now)
+
+        table.expire = noted  # type: ignore[method-assign]  # so that what is left open is not forgotten
 
     def _judge(self, logs: Logs) -> list[str]:
         return find_violations(self, logs)
