@@ -173,7 +173,7 @@ class Producer(AsyncContextManagerMixin):
             try:
                 self._end_records()
                 if self._hooked is not None:
-                    await self._hooked.hooks.acknowledgements.finish(self._config.close_timeout)
+                    await self._hooked.finish(self._config.close_timeout)
             finally:
                 self._finished.set()
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from krafka._io.hooks import Fields
     from krafka._speedups.delivery import Delivery
 
+A_MOMENT = 0.1
+"""Seconds for callers that wait to be told of the producer's end, where `close_timeout` leaves them less."""
 RECORDS_BETWEEN_YIELDS = 256
 """How many records of a bulk call go through before other tasks get their turn: hooks take longer than appending."""
 
@@ -131,6 +133,12 @@ class HookedVerbs:
                 await acknowledgements.wait_for_room()
             if scope.cancelled_caught:
                 raise BufferTimeoutError(f"{self._behind()} (max_block {self._engine.config.max_block:g} s)")
+
+    async def finish(self, seconds: float) -> None:
+        """The producer has ended: close the interceptors, once those whose callers were still waiting are told of."""
+        with anyio.move_on_after(max(seconds, A_MOMENT), shield=True):
+            await self._engine.admission.records.wait_until_empty()
+        await self.hooks.acknowledgements.finish(seconds)
 
     @staticmethod
     def _behind() -> str:

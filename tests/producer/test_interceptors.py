@@ -23,6 +23,7 @@ from krafka import (
     RecordValidationError,
     RejectRecord,
 )
+from krafka.testing import Fault
 
 pytestmark = pytest.mark.anyio
 
@@ -241,6 +242,34 @@ class TestOnTheWayIn:
             with pytest.raises(ProducerClosedError):
                 await producer.send_many(TOPIC, VALUES)
         assert (notes.shown, notes.told, notes.closed) == ([], [], 1)
+
+    @pytest.mark.parametrize("close_timeout", [0.0, 0.01])
+    async def test_it_is_closed_after_those_whose_callers_still_waited(self, close_timeout: float) -> None:
+        class BodyError(Exception):
+            pass
+
+        notes = Notes()
+        told: list[type[Exception]] = []
+        stalled = Fault(api="Produce", times=None, hold=True)
+        options = {"buffer_memory": 2000, "batch_size": 1000, "close_timeout": close_timeout}
+        async with anyio.create_task_group() as callers:
+            with pytest.raises(BodyError):
+                async with faulty(faults=[stalled], interceptors=[notes], **options) as (_, producer):
+
+                    async def send() -> None:
+                        try:
+                            await producer.send(TOPIC, bytes(1500))
+                        except ProducerClosedError as error:
+                            told.append(type(error))
+
+                    for _ in range(4):
+                        callers.start_soon(send)
+                    await anyio.wait_all_tasks_blocked()
+                    raise BodyError
+        assert told == [ProducerClosedError] * 4
+        assert notes.errors == told
+        assert len(notes.shown) == 4
+        assert notes.log[-1] == " close"
 
 
 class TestRefusing:

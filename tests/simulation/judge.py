@@ -49,6 +49,8 @@ def find_violations(world: World, logs: Logs) -> list[str]:
     for record in world.records:
         violations += judge_record(world, record, places.get(record.name, []))
         violations += _judge_success(world, record)
+    for witness in world.witnesses:
+        violations += witness.violations(world.records)
     violations += judge_remains(world.engine)
     return violations
 

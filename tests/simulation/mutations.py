@@ -13,6 +13,7 @@ SENDER = "krafka/_io/sender.py"
 ADMISSION = "krafka/_io/admission.py"
 CONNECTION = "krafka/_io/connection.py"
 PRODUCER = "krafka/producer.py"
+HOOKED = "krafka/_io/hooked.py"
 
 
 class Mutation(NamedTuple):
@@ -226,6 +227,28 @@ MEMORY_AND_ENDS = (
         "            with anyio.CancelScope(shield=True):\n",
     ),
 )
+HOOKS = (
+    Mutation(
+        "say nothing to hooks of a caller that was cancelled",
+        HOOKED,
+        "            delivery = await self._engine.admission.admit(*fields, self._engine.clock())\n"
+        "        except BaseException as error:\n",
+        "            delivery = await self._engine.admission.admit(*fields, self._engine.clock())\n"
+        "        except KafkaError as error:\n",
+    ),
+    Mutation(
+        "say nothing to hooks of what a bulk call could not append",
+        HOOKED,
+        "            hooks.refused(fields.topic, fields.partition, outcome)\n",
+        "",
+    ),
+    Mutation(
+        "close the hooks before they are told of the last record",
+        PRODUCER,
+        "                    await self._hooked.finish(",
+        "                    await self._hooked.hooks.acknowledgements.finish(",
+    ),
+)
 NOT_FOUND = (
     Mutation(
         "close without waiting for those who wait", ENGINE, "        self.admission.records.end(error)\n", ""
@@ -250,4 +273,4 @@ NOT_FOUND = (
     ),
 )
 """Rules that 500 seeds do not reach: unit tests hold them; what comes after the first does the same a moment later."""
-ALL = (*NAMED, *NUMBERS, *PARTS, *WAYS, *TRUTH, *MEMORY_AND_ENDS)
+ALL = (*NAMED, *NUMBERS, *PARTS, *WAYS, *TRUTH, *MEMORY_AND_ENDS, *HOOKS)

@@ -56,6 +56,8 @@ PARTITIONERS = (
 )
 STREAMS = 0.04
 """How many of the seeds are a single stream."""
+HOOKS = {"none": 70, "plain": 12, "refusing": 10, "slow": 8}
+"""Who sees the records: nobody, an interceptor, one that refuses some, or one whose `on_send` takes a while."""
 UNACKNOWLEDGED = 0.5
 """How many of those without idempotence ask for no acknowledgements."""
 
@@ -97,6 +99,7 @@ class Plan:
     ends_at: float
     close_timeout: float | None
     events: list[Event] = field(default_factory=list)
+    hooks: str = "none"
 
     @property
     def idempotent(self) -> bool:
@@ -177,6 +180,7 @@ def make_plan(seed: int) -> Plan:
     _give_ways_of_their_own(plan, Random(f"{seed} topics"))
     if options.get("idempotent") is False and Random(f"{seed} acks").random() < UNACKNOWLEDGED:
         options["acks"] = "none"
+    plan.hooks = choose(Random(f"{seed} hooks"), HOOKS)
     if Random(f"{seed} stream").random() < STREAMS:
         _become_stream(plan, random)
     return plan

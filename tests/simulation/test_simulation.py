@@ -42,6 +42,7 @@ def test_the_seeds_reach_every_kind_of_trouble() -> None:
     assert min(kinds[kind] for kind in expected) >= 20
     assert sum(not plan.acknowledged for plan in plans) >= 100
     assert sum(not plan.acknowledged and plan.keeps_unacknowledged for plan in plans) >= 3
+    assert min(Counter(plan.hooks for plan in plans).values()) >= 100
     partitioners = Counter(type(plan.options.get("partitioner")).__name__ for plan in plans)
     assert len(partitioners) == 8
     assert sum("topics" in plan.options for plan in plans) >= 500

@@ -30,6 +30,7 @@ from .callers import Caller
 from .judge import find_violations
 from .plan import Plan, make_plan
 from .weather import Weather
+from .witness import LONGEST_PAUSE, Witness, make_witnesses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,6 +66,7 @@ class World:
         self.engine: Engine
         self.producer: Producer
         self.weather: Weather
+        self.witnesses: list[Witness] = []
         self._watchers: anyio.abc.TaskGroup
         self._callers_left = len(plan.callers)
         self._all_called = anyio.Event()
@@ -90,12 +92,18 @@ class World:
     def acknowledged(self, record: Record, metadata: RecordMetadata) -> None:
         """A caller was told that its record is in the log."""
         record.acknowledged(metadata, anyio.current_time())
+        self._check_told(record)
         self.note("acknowledged", record.name, metadata.partition, metadata.offset)
 
     def failed(self, record: Record, error: KafkaError, *, refused: bool = False) -> None:
         """A caller was told that its record failed."""
         record.failed(error, anyio.current_time(), refused=refused)
+        self._check_told(record)
         self.note("failed", record.name, type(error).__name__, error.possibly_written, str(error))
+
+    def _check_told(self, record: Record) -> None:
+        for witness in self.witnesses:
+            witness.check_told(record)
 
     def accepted(self, record: Record, delivery: Delivery) -> None:
         """A record is in the producer's hands."""
@@ -189,7 +197,10 @@ class World:
         raised: BaseException | None = None
         try:
             with scope:
-                async with Producer(cluster.bootstrap, connector=cluster, **plan.options) as producer:
+                self.witnesses = make_witnesses(self)
+                async with Producer(
+                    cluster.bootstrap, connector=cluster, interceptors=self.witnesses, **plan.options
+                ) as producer:
                     self.producer = producer
                     assert producer._engine_or_none is not None
                     self.engine = producer._engine_or_none
@@ -264,7 +275,9 @@ class World:
         options = self.plan.options
         asks = any("nowait" in caller.verbs for caller in self.plan.callers)
         outcomes = max(options["delivery_timeout"], options["max_block"] if asks else 0.0)
-        return float(outcomes) + self.plan.fences_take
+        # A record that is with a hook when the end comes is waited for.
+        hooks = LONGEST_PAUSE if self.plan.hooks == "slow" else 0.0
+        return float(outcomes) + self.plan.fences_take + hooks
 
     def _judge_leaving(self, took: float, raised: BaseException | None, scope: anyio.CancelScope) -> None:
         ending = self.plan.ending

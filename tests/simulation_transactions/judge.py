@@ -46,6 +46,8 @@ def find_violations(world: TransactionWorld, logs: Logs) -> list[str]:
         violations += _judge_transaction(world, transaction, visible)
     violations += _judge_order(world, logs)
     violations += _judge_ends(world, logs)
+    for witness in world.witnesses:
+        violations += witness.violations(world.records)
     for life in world.lives:
         violations += judge_remains(life.engine)
         violations += _judge_lateness(life)

@@ -23,6 +23,7 @@ from krafka.errors import (
     TransactionTimeoutError,
 )
 from krafka.testing.fake.transactions import TransactionState as FakeState
+from tests.simulation.witness import make_witnesses
 from tests.simulation.world import BodyError
 
 from .calls import Calls, State
@@ -63,10 +64,16 @@ class Life(Calls):
         scope = anyio.CancelScope()
         leaving_since: list[float] = []
         raised: BaseException | None = None
+        witnesses = make_witnesses(world, str(plan.number))
+        world.witnesses += witnesses
         try:
             with scope:
                 async with TransactionalProducer(
-                    world.cluster.bootstrap, connector=world.cluster, init_on_enter=False, **self.options
+                    world.cluster.bootstrap,
+                    connector=world.cluster,
+                    init_on_enter=False,
+                    interceptors=witnesses,
+                    **self.options,
                 ) as producer:
                     self._opened(producer)
                     try:

@@ -34,6 +34,8 @@ WAYS = {
 """How a transaction is ended: by the calls, or as a scope; `impatient`: the call is cancelled after a while."""
 VERBS = ("send", "enqueue", "nowait", "many", "impatient_send", "impatient_enqueue", "impatient_many")
 UNDISTURBED = ("send", "enqueue", "many")
+HOOKS = {"none": 75, "plain": 15, "refusing": 10}
+"""As those of `tests.simulation.plan`."""
 ENDLESS = 120.0
 REFUSED = 0.4
 """How many of the seeds with refusals for good have nothing but those of records."""
@@ -111,6 +113,7 @@ def make_plan(seed: int) -> TransactionPlan:
     plan.sender = _caller(random, mood, options)
     plan.lives = _lives(random, plan)
     plan.events = draw_events(random, plan)
+    plan.hooks = choose(Random(f"{seed} hooks"), HOOKS)
     shape(plan)
     return plan
 

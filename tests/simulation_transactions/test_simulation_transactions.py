@@ -51,6 +51,7 @@ def test_the_seeds_reach_every_kind_of_trouble() -> None:
     expected = {kind for weights in KINDS.values() for kind in weights} - {"no_leader", "old_epoch", "late"}
     assert min(kinds[kind] for kind in expected) >= 3
     assert kinds["stray"] >= 100
+    assert min(Counter(plan.hooks for plan in plans).values()) >= 50
     assert sum(life.overlaps for life in lives) >= 50
     assert sum(plan.first_epoch is not None for plan in plans) >= 50
     assert Counter(plan.mood for plan in plans if plan.must_succeed)["mild"] >= 50
