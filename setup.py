@@ -15,6 +15,7 @@ from setuptools import Extension, setup
 
 STRICT = os.environ.get("KRAFKA_WERROR") == "1"
 SPEEDUPS = Path("krafka/_speedups")
+MOST_COMPILERS = 4
 TYPED_PYTHON = ("krafka/_state", "krafka/_io")
 
 Options.warning_errors = STRICT
@@ -39,6 +40,8 @@ def extensions(sources: list[Path]) -> list[Extension]:
 
 
 setup(
+    # The C compiler takes most of the time there is to an installation, and has a file at a time.
+    options={"build_ext": {"parallel": min(os.cpu_count() or 1, MOST_COMPILERS)}},
     ext_modules=[
         *cythonize(extensions(sorted(SPEEDUPS.glob("*.pyx"))), compiler_directives=BOTH | FOR_CYTHON),
         *cythonize(
@@ -51,5 +54,5 @@ setup(
             ),
             compiler_directives=BOTH | FOR_PYTHON,
         ),
-    ]
+    ],
 )

@@ -26,6 +26,8 @@ import sys
 import tempfile
 import time
 import venv
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -38,6 +40,7 @@ EXTRA_FOR = {"demo": "demo", "test": "dev", "check": "dev", "setup": "dev"}
 CONTAINS = {"dev": {"dev", "demo"}, "demo": {"demo"}}
 STAMP = "krafka-installed.json"
 MOST_PROCESSES = 4
+CHECKS_AT_A_TIME = 2
 
 
 class SetupError(Exception):
@@ -165,6 +168,7 @@ class Check(NamedTuple):
 
 
 CHECKS = (
+    Check("wheel", ("python", "tools/check_wheel.py"), "the wheel is complete and works on its own"),
     Check("lint", ("ruff", "check"), "ruff's rules"),
     Check("format", ("ruff", "format", "--check"), "ruff's formatting"),
     Check("cython", ("cython-lint", "krafka"), "rules for the Cython sources"),
@@ -178,8 +182,8 @@ CHECKS = (
         ("sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html"),
         "the documentation builds without a warning",
     ),
-    Check("wheel", ("python", "tools/check_wheel.py"), "the wheel is complete and works on its own"),
 )
+"""The one that takes longest comes first, as two are run at a time."""
 
 
 def run_checks(environment: Environment, names: list[str]) -> int:
@@ -192,22 +196,31 @@ def run_checks(environment: Environment, names: list[str]) -> int:
     for name in names:
         if name not in known:
             raise SetupError(f"there is no check {name!r}; there are {', '.join(known)}")
+    chosen = [known[name] for name in names or known]
     failed: list[str] = []
-    for name in names or known:
-        check = known[name]
-        _say(f"{name}: {' '.join(check.command)}")
-        program = environment.bin / check.command[0]
-        finished = subprocess.run(
-            [str(program), *check.command[1:]],
-            cwd=ROOT,
-            env=environment.variables(),
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-        if finished.returncode:
-            failed.append(name)
+    with ThreadPoolExecutor(CHECKS_AT_A_TIME) as pool:
+        for check, finished in zip(chosen, pool.map(partial(_run_check, environment), chosen), strict=True):
+            _say(f"{check.name}: {' '.join(check.command)}")
+            print(finished.stdout, end="", flush=True)
+            if finished.returncode:
+                failed.append(check.name)
     _say(f"failed: {', '.join(failed)}" if failed else "every check passed")
     return 1 if failed else 0
+
+
+def _run_check(environment: Environment, check: Check) -> subprocess.CompletedProcess[str]:
+    """Run one check; what it says comes out together, as others run beside it."""
+    return subprocess.run(
+        [str(environment.bin / check.command[0]), *check.command[1:]],
+        cwd=ROOT,
+        env=environment.variables(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
 
 
 # -- tests --------------------------------------------------------------------------------------------------------

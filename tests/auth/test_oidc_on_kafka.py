@@ -69,6 +69,7 @@ def client(provider: FakeProvider, **options: Any) -> OidcClientCredentials:
     )
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 async def test_sessions_that_end_with_their_tokens_are_renewed_and_lose_nothing(
     cluster: KafkaCluster, provider: FakeProvider, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -54,6 +54,7 @@ async def test_nothing_is_lost_over_renewals(forgetful_kafka: KafkaCluster, name
     assert done.renewals >= 2 * done.connections
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 async def test_a_token_that_lives_shortly_is_followed_by_the_next(forgetful_kafka: KafkaCluster) -> None:
     fetched = 0
 

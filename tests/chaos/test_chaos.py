@@ -218,24 +218,28 @@ async def test_everything_at_once(storm: Storm, compression: str, chaos_records:
 # -- a cluster that is away ------------------------------------------------------------------------------------
 
 
+AWAY_SECONDS = 12.0
+"""Longer than a request may take, a connection, and all pauses between attempts together."""
+
+
 @pytest.mark.parametrize("anyio_backend", [ASYNCIO])
-async def test_a_cluster_away_for_half_a_minute(storm: Storm) -> None:
+async def test_a_cluster_away_for_a_while(storm: Storm) -> None:
     async def away(kafka: KafkaCluster, random: Random) -> None:
         await anyio.sleep(2)
         await kill_all(kafka)
-        await anyio.sleep(30)
+        await anyio.sleep(AWAY_SECONDS)
         await revive(kafka)
 
     # What is enqueued meanwhile has to fit, so that nobody waits for memory.
     storm.rate = min(storm.rate, 1_000)
-    storm.records = min(storm.records, 30_000)
+    storm.records = min(storm.records, 15_000)
     storm.options = {"delivery_timeout": 90.0}
     result = await storm.run(away)
     assert result.failed == 0
     assert result.unplaced == 0
 
 
-@pytest.mark.parametrize("anyio_backend", [ASYNCIO, TRIO])
+@pytest.mark.parametrize("anyio_backend", [TRIO])
 async def test_a_cluster_that_stays_away(storm: Storm) -> None:
     storm.options = {"delivery_timeout": 5.0, "max_block": 3.0, "request_timeout": 1.5}
     outcomes: list[Outcome] = []

@@ -65,8 +65,7 @@ def nasty_lines(count: int) -> list[bytes]:
     ]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize(("codec", "backend"), [*((codec, "asyncio") for codec in CODECS), ("none", "trio")])
 def test_every_line_is_in_the_topic_once_where_the_report_says(
     kafka: KafkaCluster, kafka_topic: str, tmp_path: Path, codec: str, backend: str
 ) -> None:
@@ -220,8 +219,10 @@ def paused(kafka: KafkaCluster) -> Iterator[None]:
         kafka.sync.resume(1)
 
 
-@pytest.mark.parametrize("backend", [*BACKENDS, "uvloop"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("number", "backend"),
+    [*((signal.SIGINT, backend) for backend in (*BACKENDS, "uvloop")), (signal.SIGTERM, "asyncio")],
+)
 def test_a_signal_ends_it_after_what_was_read(
     kafka: KafkaCluster, kafka_topic: str, backend: str, number: signal.Signals
 ) -> None:
@@ -356,8 +357,9 @@ def test_a_partition_the_topic_lacks(kafka: KafkaCluster, kafka_topic: str) -> N
     assert "has no partition 6; it has partitions 0 to 5" in outcome.errors
 
 
-@pytest.mark.parametrize("backend", [*BACKENDS, "uvloop"])
-@pytest.mark.parametrize("source", [os.devnull, "-"])
+@pytest.mark.parametrize(
+    ("source", "backend"), [*(("-", backend) for backend in (*BACKENDS, "uvloop")), (os.devnull, "asyncio")]
+)
 def test_an_empty_input_is_no_failure(
     kafka: KafkaCluster, kafka_topic: str, source: str, backend: str
 ) -> None:

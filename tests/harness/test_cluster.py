@@ -62,6 +62,7 @@ class TestRecords:
         assert await kafka.read(kafka_topic, partition=2, from_offset=3) == records[3:]
         assert await kafka.read(kafka_topic, partition=0) == []
 
+    @pytest.mark.parametrize("anyio_backend", ["trio"])
     async def test_a_hundred_thousand_records_in_order(self, kafka: KafkaCluster, kafka_topic: str) -> None:
         produce(kafka.bootstrap, kafka_topic, ((None, b"%d" % i, ()) for i in range(100_000)))
         records = await kafka.read(kafka_topic, timeout=SECONDS)
