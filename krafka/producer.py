@@ -325,8 +325,10 @@ class Producer(AsyncContextManagerMixin):
         if self._calls_since_yield >= CALLS_BETWEEN_YIELDS:
             self._calls_since_yield = 0
             await checkpoint()
-        elif self._engine_or_none is None or self._engine_or_none.loop.may_be_cancelled():
+        elif self._engine_or_none is None:
             await checkpoint_if_cancelled()
+        elif self._engine_or_none.loop.may_be_cancelled():
+            await self._engine_or_none.loop.checkpoint_if_cancelled()
         if self._hooked is not None:
             return await self._hooked.enqueue(topic, value, key, headers, partition, timestamp)
         try:

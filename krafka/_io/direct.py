@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from anyio.lowlevel import checkpoint_if_cancelled
-
 from krafka.errors import BufferFullError, MetadataNotReadyError
 
 if TYPE_CHECKING:
@@ -53,7 +51,7 @@ class DirectSend:
     ) -> RecordMetadata:
         """See `Producer.send`."""
         if self._loop.may_be_cancelled():
-            await checkpoint_if_cancelled()
+            await self._loop.checkpoint_if_cancelled()
         delivery: Delivery | None
         try:
             delivery = self.append(topic, value, key, headers, partition, timestamp)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NoReturn
 from krafka._io.admission import Admission
 from krafka._io.alarm import Alarm
 from krafka._io.brokers import BrokerPool
-from krafka._io.clock import event_loop_clock
 from krafka._io.compressing import CompressionWorkers
 from krafka._io.connection import Connection, ConnectionOptions
 from krafka._io.direct import DirectSend
@@ -72,7 +71,8 @@ class Engine:
         wall_clock: Callable[[], int] | None = None,
     ) -> None:
         self.config = config
-        self.clock = event_loop_clock()
+        self.loop = event_loop()
+        self.clock = self.loop.time
         self.retries = 0
         self.splits = 0
         self.failure: KafkaError | None = None
@@ -102,7 +102,7 @@ class Engine:
             enlist=self._enlist if is_transactional else None,
             failed=self._record_failed if is_transactional else None,
         )
-        self.loop = self.accumulator.appender.loop = event_loop()
+        self.accumulator.appender.loop = self.loop
         refuse_in_children(self.accumulator.appender)
         self.pool = self._make_pool(connector)
         self.metadata = MetadataRefresher(

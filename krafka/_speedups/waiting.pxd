@@ -8,6 +8,9 @@ cdef class Awaited:
 
 
 cdef class EventLoop:
+    cdef readonly object time
+    cdef readonly object checkpoint_if_cancelled
+
     cdef Waiters waiters(self)
     cpdef bint may_be_cancelled(self) except -1
 

@@ -8,7 +8,7 @@ cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t
 
-from anyio.lowlevel import current_token
+from anyio.lowlevel import checkpoint_if_cancelled, current_token
 
 cdef extern from "Python.h":
     ctypedef enum PySendResult:
@@ -36,7 +36,11 @@ def event_loop():
 
 
 cdef class EventLoop:
-    """What the waiting of tasks needs of their event loop."""
+    """What the waiting of tasks needs of their event loop.
+
+    `time` is what `anyio.current_time` reads, `checkpoint_if_cancelled` does as anyio's, both without finding out each
+    time which loop that is.
+    """
 
     cdef Waiters waiters(self):
         """Return nobody yet, who wait for one thing."""
@@ -94,6 +98,8 @@ cdef class AsyncioLoop(EventLoop):
         from asyncio import current_task
 
         self.loop = loop
+        self.time = loop.time
+        self.checkpoint_if_cancelled = checkpoint_if_cancelled
         self.current_task = current_task
 
     cdef Waiters waiters(self):
@@ -259,6 +265,8 @@ cdef class TrioLoop(EventLoop):
         from trio import lowlevel
 
         self.lowlevel = lowlevel
+        self.time = lowlevel.current_clock().current_time
+        self.checkpoint_if_cancelled = lowlevel.checkpoint_if_cancelled
 
     cdef Waiters waiters(self):
         cdef TrioWaiters waiters = TrioWaiters.__new__(TrioWaiters)
