@@ -41,12 +41,21 @@ cdef class Delivery:
     """
 
     def __await__(self):
-        cdef KnownOutcome known
+        # Where the outcome is known the await runs over the delivery itself: nothing, and then the outcome.
         if self.batch.settled(self.index):
-            known = KnownOutcome.__new__(KnownOutcome)
-            known.delivery = self
-            return known
+            return self
         return self.batch.waiting().wait_for(self.batch, self.index, self.timestamp)
+
+    def __iter__(self):
+        return self.__await__()
+
+    def __next__(self):
+        raise StopIteration(self.known())
+
+    cdef object known(self):
+        if not self.batch.settled(self.index):
+            raise ProducerStateError("the outcome of this record is not known yet: await its delivery")
+        return self.outcome()
 
     cdef object outcome(self):
         return self.batch.outcome(self.index, self.timestamp)
@@ -91,26 +100,8 @@ def observe(Delivery delivery not None, observer not None):
     delivery.batch.observe(delivery.index, delivery.timestamp, observer)
 
 
-@cython.no_gc
-@cython.freelist(8)
-@cython.final
-cdef class KnownOutcome:
-    """What the await of a delivery runs over when the outcome is known: nothing, and then the outcome."""
-
-    cdef Delivery delivery
-
-    def __await__(self):
-        return self
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        raise StopIteration(self.delivery.outcome())
-
-
-cdef PySendResult _send_outcome(PyObject* known, PyObject* value, PyObject** result) except PYGEN_ERROR:
-    outcome = (<KnownOutcome>known).delivery.outcome()
+cdef PySendResult _send_outcome(PyObject* self, PyObject* value, PyObject** result) except PYGEN_ERROR:
+    outcome = (<Delivery>self).known()
     Py_INCREF(<PyObject*>outcome)
     result[0] = <PyObject*>outcome
     return PYGEN_RETURN
@@ -118,7 +109,7 @@ cdef PySendResult _send_outcome(PyObject* known, PyObject* value, PyObject** res
 
 # An await takes a value from here without a StopIteration around it, which costs more than everything else about it.
 # Cython has no name for this slot of a type, which is CPython's since 3.10.
-(<PyTypeObject*>KnownOutcome).tp_as_async.am_send = _send_outcome
+(<PyTypeObject*>Delivery).tp_as_async.am_send = _send_outcome
 
 
 # What is left of an acknowledged batch in the result of a bulk call. It can be in no cycle, so that the result of
