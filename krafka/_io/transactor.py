@@ -18,6 +18,7 @@ from krafka._state.coordinator_rules import Ask, Effect
 from krafka._state.open_transaction import OpenTransaction
 from krafka._state.outcomes import Verdict
 from krafka._state.partition import NONE
+from krafka._state.sequences import is_behind_gap
 from krafka._state.transaction_table import TransactionState, TransactionTable
 from krafka.errors import (
     InvalidProducerEpochError,
@@ -102,7 +103,8 @@ class Transactor:
         if self.table.fail(error):
             logger.warning("the transaction can only be aborted: %s", error)
             self._refuse()
-            self._changed.set()
+        # What follows a batch that failed has to go, whether that was the first failure or not.
+        self._changed.set()
 
     @property
     def gives_up(self) -> bool:
@@ -113,14 +115,13 @@ class Transactor:
         """Look at a batch that met an error; True if what becomes of it is decided here, and not by the verdict."""
         if error.possibly_written:
             self._coordinators.in_doubt = True
-        if verdict is Verdict.RETRY and self.gives_up:
+        if verdict is Verdict.RETRY and (self.gives_up or self._is_stuck(batch)):
             self._accumulator.fail(batch, given_up(batch, self.table.error), refused=True)
             return True
         if isinstance(error, InvalidProducerEpochError) and not batch.done and not self.gives_up:
             # The coordinator knows whether another producer took over, or the transaction was open for too long.
             self._questioned.append((batch, error))
             self.fail(error)
-            self._changed.set()
             return True
         return False
 
@@ -136,7 +137,7 @@ class Transactor:
             await self._changed.wait()
             self._changed = anyio.Event()
             if self.table.state is TransactionState.ABORTABLE_ERROR:
-                self._drop(only_unsent=True)
+                self._drop(only_stuck=True)
             if self._questioned:
                 await self._ask_why()
             while self._open.wanted and self._is_going_on:
@@ -191,11 +192,17 @@ class Transactor:
             self._engine.fail_producer(reason)
         self._explained.set()
 
-    def _drop(self, *, only_unsent: bool) -> None:
-        """End batches that are not on the wire: those that were never sent, or all."""
+    def _drop(self, *, only_stuck: bool) -> None:
+        """End batches that are not on the wire: those that are not to be sent any more, or all."""
         for batch in list(self._accumulator.incomplete):
-            if not batch.on_wire and not batch.done and not (only_unsent and batch.base_sequence != NONE):
+            if not batch.on_wire and not batch.done and (not only_stuck or self._is_stuck(batch)):
                 self._accumulator.withdraw(batch, given_up(batch, self.table.error))
+
+    def _is_stuck(self, batch: ProducerBatch) -> bool:
+        """Whether a batch can only wait for the abort: never sent, or behind a number that is missing in the log."""
+        return self.table.state is TransactionState.ABORTABLE_ERROR and (
+            batch.base_sequence == NONE or is_behind_gap(batch.partition, batch)
+        )
 
     # -- verbs ----------------------------------------------------------------------------------------------------
 
@@ -276,7 +283,7 @@ class Transactor:
             records = self._engine.admission.records
             while True:
                 records.interrupt(reason)
-                self._drop(only_unsent=False)
+                self._drop(only_stuck=False)
                 if not self._accumulator.incomplete:
                     break
                 await self._engine.flush()

@@ -29,10 +29,12 @@ from krafka import (
     DeliveryTimeoutError,
     IllegalGenerationError,
     InvalidProducerEpochError,
+    InvalidRecordError,
     InvalidTransactionStateError,
     InvalidTransactionTimeoutError,
     KafkaError,
     NotCoordinatorError,
+    NotEnoughReplicasError,
     OutOfOrderSequenceNumberError,
     ProducerFencedError,
     TransactionAbortableError,
@@ -459,3 +461,26 @@ async def test_a_broker_that_gives_no_new_epochs_ends_a_producer_that_needs_one(
             await producer.begin_transaction()
         assert state_of(producer) == "FatalError"
         assert committed(fake) == [b"1"]
+
+
+@VERSIONS
+@pytest.mark.parametrize("attempts", [0, 1])
+async def test_what_cannot_be_sent_behind_a_refused_batch_ends_at_once(version: int, attempts: int) -> None:
+    """Its place in the numbering is free only after the abort, and who would abort waits for it."""
+    values = [b"%d" % number * 150 for number in range(1, 6)]
+    async with transactional(version, batch_size=200, delivery_timeout=50.0) as (fake, producer):
+        await producer.begin_transaction()
+        await producer.send(TOPIC, b"0")
+        if attempts:
+            fake.fail("Produce", code=NotEnoughReplicasError, times=len(values))
+        fake.fail("Produce", code=InvalidRecordError)
+        with anyio.fail_after(10):
+            result = await producer.send_many(TOPIC, values)
+        errors = [error for _, error in result.failed]
+        assert isinstance(errors[0], InvalidRecordError)
+        assert len(errors) == len(values)
+        assert not any(error.possibly_written for error in errors)
+        await producer.abort_transaction()
+        async with producer.transaction():
+            await producer.send(TOPIC, b"again")
+        assert committed(fake) == [b"again"]

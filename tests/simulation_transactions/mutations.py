@@ -98,7 +98,7 @@ WHOLE = (
     Mutation(
         "keep what was not sent when a transaction is aborted",
         TRANSACTOR,
-        "                self._drop(only_unsent=False)\n                if not self._accumulator.incomplete:\n",
+        "                self._drop(only_stuck=False)\n                if not self._accumulator.incomplete:\n",
         "                if True:\n",
     ),
 )
