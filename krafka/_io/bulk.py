@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 # How much goes in before other tasks, the senders among them, get their turn: a fifth of a millisecond's work or so.
 CHUNK_RECORDS = 4096
 CHUNK_BYTES = 512 * 1024
+REQUESTS_AHEAD = 3
+"""How many times what brokers are sent before they have to answer, and one request, may be under way: measured; with
+less they have nothing to do now and then, as answers come in bursts."""
 
 
 class BulkSend:
@@ -32,14 +35,14 @@ class BulkSend:
         self._admission = engine.admission
         self._appender = engine.accumulator.appender
         self._append_records = partial(self._appender.append_records, self.result)
-        # As many requests as a broker is sent before it has to answer, and one to send next.
-        self._enough = (engine.config.max_in_flight + 1) * engine.config.max_request_size
+        self._topic: str | None = None
         self._since_yield = 0
         self._yield_at = self._appender.appended_bytes + CHUNK_BYTES
         self._hopeless: dict[str, KafkaError] = {}
 
     async def take_values(self, topic: str, values: Any) -> None:
         """Append every value to `topic`."""
+        self._topic = topic
         to_record = partial(ProducerRecord, topic)
         if hasattr(values, "__aiter__"):
             await self._take_each(values, to_record)
@@ -101,8 +104,14 @@ class BulkSend:
         await checkpoint()
 
     def _is_ahead(self) -> bool:
+        config = self._engine.config
+        # What a request to each broker holds, which is no more than a batch of each partition.
+        requests = config.max_request_size * len(self._engine.accumulator.nodes)
+        topic = None if self._topic is None else self._appender.topics.get(self._topic)
+        if topic is not None:
+            requests = min(requests, config.batch_size * len(topic.partitions))
         under_way = self._appender.buffer_memory - self._appender.available
-        return under_way > self._enough * len(self._engine.accumulator.nodes)
+        return under_way > REQUESTS_AHEAD * (config.max_in_flight + 1) * requests
 
     def _refuse_rest(self, source: Any, iterator: Iterator[Any], refusal: KafkaError) -> None:
         # What has a length is told to its end; a generator may have none, and is not read for nothing.

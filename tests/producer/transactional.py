@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from faulty import HURRIED, TOPIC
 
-from krafka import TransactionalProducer
+from krafka import TransactionalProducer, TransactionTimeoutError
 from krafka.testing import FakeCluster
 
 if TYPE_CHECKING:
@@ -32,9 +32,22 @@ async def transactional(
     """A cluster with the topic `TOPIC` and an open producer on it; a minute for all."""
     async with FakeCluster(brokers, transaction_version=version, **(cluster or {})) as fake:
         fake.create_topic(TOPIC, partitions)
+        enters = options.pop("init_on_enter", True)
         with anyio.fail_after(60):
-            async with producer_on(fake, **options) as producer:
+            async with producer_on(fake, init_on_enter=False, **options) as producer:
+                if enters:
+                    await initialize(producer)
                 yield fake, producer
+
+
+async def initialize(producer: TransactionalProducer) -> None:
+    """As entering does, and again where a `max_block` for the test's sake is too short for a slow machine."""
+    while True:
+        try:
+            await producer.init_transactions()
+        except TransactionTimeoutError:
+            continue
+        return
 
 
 def producer_on(fake: FakeCluster, **options: Any) -> TransactionalProducer:
