@@ -6,6 +6,7 @@ of a record. Everything else that waits in krafka goes through anyio; the two lo
 
 cimport cython
 from cpython.object cimport PyObject
+from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int32_t, int64_t
 
 from anyio.lowlevel import checkpoint_if_cancelled, current_token
@@ -260,11 +261,13 @@ cdef PySendResult _send_wait(PyObject* self, PyObject* value, PyObject** result)
 @cython.final
 cdef class TrioLoop(EventLoop):
     cdef object lowlevel
+    cdef unsigned long thread
 
     def __cinit__(self):
         from trio import lowlevel
 
         self.lowlevel = lowlevel
+        self.thread = PyThread_get_thread_ident()
         self.time = lowlevel.current_clock().current_time
         self.checkpoint_if_cancelled = lowlevel.checkpoint_if_cancelled
 
@@ -275,7 +278,8 @@ cdef class TrioLoop(EventLoop):
         return waiters
 
     cpdef bint may_be_cancelled(self) except -1:
-        return True
+        # Trio tells the tasks of other threads nothing but that they are none of its own.
+        return PyThread_get_thread_ident() == self.thread
 
 
 @cython.final

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 from enum import IntEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -69,6 +70,19 @@ async def test_a_delivery_is_not_awaited_in_another_thread() -> None:
 
         # What is known waits for nobody.
         assert await anyio.to_thread.run_sync(anyio.run, outcome) == 0
+
+
+@pytest.mark.parametrize("verb", ["send", "enqueue"])
+async def test_a_verb_is_not_called_in_another_thread(verb: str) -> None:
+    async with faulty() as (_, producer):
+        await producer.send(TOPIC, b"v")
+
+        async def call() -> None:
+            await getattr(producer, verb)(TOPIC, b"w")
+
+        for backend in ("asyncio", "trio"):
+            with pytest.raises(ProducerStateError, match="thread"):
+                await anyio.to_thread.run_sync(partial(anyio.run, call, backend=backend))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
