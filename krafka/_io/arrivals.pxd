@@ -1,6 +1,3 @@
-cimport cython
-
-
 cdef class Arrivals:
     cdef object _socket
     cdef object _receive

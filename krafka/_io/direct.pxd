@@ -7,7 +7,6 @@ cdef class DirectSend:
     cdef EventLoop _loop
     cdef object _admission
     cdef object _wake_now
-    cdef object _clock
     cdef bint _holds
     cdef list _held
 

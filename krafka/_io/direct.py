@@ -29,13 +29,11 @@ class DirectSend:
         loop: EventLoop,
         admission: Admission,
         wake_now: Callable[[NodeSender], object],
-        clock: Callable[[], float],
     ) -> None:
         self._appender = appender
         self._loop = loop
         self._admission = admission
         self._wake_now = wake_now
-        self._clock = clock
         self._holds = False
         self._held: list[NodeSender] = []
 
@@ -60,7 +58,7 @@ class DirectSend:
         if delivery is None:
             # Not where the first error is handled, which would be shown along with what comes of the wait.
             delivery = await self._admission.admit(
-                topic, value, key, headers, partition, timestamp, self._clock()
+                topic, value, key, headers, partition, timestamp, self._loop.time()
             )
         return await delivery
 

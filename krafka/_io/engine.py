@@ -25,7 +25,6 @@ from krafka._state.sequences import Sequences
 from krafka._state.topics import topic_handling
 from krafka._version import __version__
 from krafka._wire.api_versions import ApiVersionsRequest
-from krafka._wire.produce import ProduceRequest
 from krafka.config import Acks
 from krafka.errors import (
     ConcurrentTransactionsError,
@@ -114,9 +113,7 @@ class Engine:
             random=self._random,
         )
         self.admission = Admission(self)
-        self.direct = DirectSend(
-            self.accumulator.appender, self.loop, self.admission, self._wake_now, self.clock
-        )
+        self.direct = DirectSend(self.accumulator.appender, self.loop, self.admission, self._wake_now)
         self._identity = IdentityKeeper(self)
         self._appended_before: dict[str, int] = {}
         self.transactor: Transactor | None = None
@@ -179,11 +176,6 @@ class Engine:
             # wait is shorter than the millisecond in which event loops count.
             return min(wait, SOON * 2.0 ** min(attempt - 1, 16)) if attempt else 0.0
         return wait
-
-    def produce_version(self, connection: Connection) -> int:
-        """The version of Produce for a connection. Raises `UnsupportedVersionError` if there is none."""
-        version = connection.api_version(ProduceRequest)
-        return version if self.transactor is None else self.transactor.produce_version(version)
 
     # -- waking ---------------------------------------------------------------------------------------------------
 

@@ -19,8 +19,6 @@ cdef class NodeSender:
     cdef bint _is_held
     cdef bint _was_connected
     cdef readonly object form
-    cdef object _connection
-    cdef int _version
 
     cpdef wake(self)
     cpdef wake_now(self)
@@ -28,7 +26,7 @@ cdef class NodeSender:
     cpdef release(self)
     cdef bint _may_send(self) except -1
 
-    cdef int _version_on(self, object connection) except -1
+    cdef int _version_on(self, connection) except -1
 
     @cython.locals(now=double, batches=list, connection=RequestLine, exchange=ProduceExchange, version=int)
     cpdef pump(self)

@@ -63,8 +63,6 @@ class NodeSender:
         self._max_in_flight = engine.config.max_in_flight
         # Filled in anew for each request, which is encoded before the next one is made.
         self.form = produce_form(engine.config)
-        self._connection: Connection | None = None
-        self._version = 0
         self._woken = anyio.Event()
         self._sleeps = True
         self._is_held = False
@@ -145,11 +143,9 @@ class NodeSender:
         return True
 
     def _version_on(self, connection: Connection) -> int:
-        if connection is not self._connection:
-            self._version = connection.api_version(ProduceRequest)
-            self._connection = connection
+        version = connection.api_version(ProduceRequest)
         transactor = self._engine.transactor
-        return self._version if transactor is None else transactor.produce_version(self._version)
+        return version if transactor is None else transactor.produce_version(version)
 
     def pump(self) -> None:
         """Send what may go now on the connection there is. To connect, and to wait for a quota, is the task's part."""
