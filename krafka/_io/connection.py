@@ -196,17 +196,14 @@ class Connection(RequestLine):
         """
         if now is None:
             now = self._clock()
-        if self.close_reason is not None or self.versions is None or self._writer is None:
+        if self.close_reason is not None or self.versions is None:
             on_response(self._refusal(), now)
             return
         if version is None:
             version = self.api_version(type(request))
         if timeout is None:
             timeout = self._options.request_timeout
-        pending = self._queue(request, version, on_response, expect_response, timeout, now)
-        if through:
-            self._pipeline.let_through(pending)
-        self._writer.push()
+        self.put(request, version, on_response, expect_response, timeout, now, through)
 
     async def request(
         self,

@@ -12,7 +12,7 @@ cdef class RequestLine:
     cdef public object versions
     cdef public double throttled_until
     cdef public double last_used
-    cdef public long requests_sent
+    cdef public long long requests_sent
     cdef public long long bytes_sent
     cdef public long long bytes_received
     cdef readonly object _client_id
@@ -27,6 +27,7 @@ cdef class RequestLine:
 
     cpdef bint is_usable_at(self, object now) except -1
 
+    @cython.locals(deadline=double, pending=PendingRequest)
     cpdef put(
         self,
         object request,
@@ -35,17 +36,7 @@ cdef class RequestLine:
         bint expects_response,
         double timeout,
         double now,
-    )
-
-    @cython.locals(deadline=double, pending=PendingRequest)
-    cpdef PendingRequest _queue(
-        self,
-        object request,
-        int version,
-        object on_response,
-        bint expects_response,
-        double timeout,
-        double now,
+        bint through=*,
     )
 
     @cython.locals(now=double, wait=double, pending=PendingRequest)
@@ -54,4 +45,4 @@ cdef class RequestLine:
     cpdef _deliver(self, PendingRequest pending, object outcome, double now)
 
     @cython.locals(pending=PendingRequest)
-    cpdef _wrote(self, long requests, Py_ssize_t size)
+    cpdef _wrote(self, Py_ssize_t requests, Py_ssize_t size)

@@ -98,29 +98,20 @@ class RequestLine:
         expects_response: bool,
         timeout: float,
         now: float,
+        through: bool = False,
     ) -> None:
         """As `Connection.post`, for those who know all of it."""
         if self.close_reason is not None or self._writer is None:
-            on_response(endings.refusal(self.peer, self.close_reason), self._clock())
+            on_response(endings.refusal(self.peer, self.close_reason), now)
             return
-        self._queue(request, version, on_response, expects_response, timeout, now)
-        self._writer.push()
-
-    def _queue(
-        self,
-        request: Request[Any],
-        version: int,
-        on_response: Callable[[Any, float], object],
-        expects_response: bool,
-        timeout: float,
-        now: float,
-    ) -> PendingRequest:
         deadline = now + timeout
         pending = self._pipeline.queue(request, version, on_response, expects_response, timeout, deadline)
         self.last_used = now
         if deadline < self._wakes_at:
             self._rearm.set()
-        return pending
+        if through:
+            self._pipeline.let_through(pending)
+        self._writer.push()
 
     def take(self, data: bytes) -> None:
         """Give the answers that `data` completes to their owners. Raises `ProtocolError` at bytes that are none."""

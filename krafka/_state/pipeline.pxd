@@ -14,7 +14,7 @@ cdef class PendingRequest:
 
 
 cdef class RequestPipeline:
-    cdef public long answered
+    cdef public long long answered
     cdef object _client_id
     cdef object _peer
     cdef int _next_correlation_id
@@ -24,7 +24,7 @@ cdef class RequestPipeline:
     cdef object _awaiting
     cdef object _unconfirmed
 
-    @cython.locals(correlation_id=int)
+    @cython.locals(correlation_id=cython.longlong)
     cpdef PendingRequest queue(
         self,
         object request,
