@@ -5,25 +5,12 @@ from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
+from krafka._speedups.await_slot cimport PYGEN_ERROR, PYGEN_RETURN, Py_INCREF, PySendResult, PyTypeObject
 from krafka._speedups.batch cimport ProducerBatch
 from krafka._speedups.record_metadata cimport metadata_in
 
 from krafka._speedups.batch import for_raising
 from krafka.errors import ProducerStateError, SendManyError
-
-cdef extern from "Python.h":
-    ctypedef enum PySendResult:
-        PYGEN_RETURN
-        PYGEN_ERROR
-
-    ctypedef PySendResult (*sendfunc)(PyObject*, PyObject*, PyObject**) except PYGEN_ERROR
-
-    ctypedef struct PyAsyncMethods:
-        sendfunc am_send
-
-    ctypedef struct PyTypeObject:
-        PyAsyncMethods* tp_as_async
-    void Py_INCREF(PyObject*)
 
 cdef uint32_t REFUSED = 0xFFFFFFFF
 
@@ -107,8 +94,6 @@ cdef PySendResult _send_outcome(PyObject* self, PyObject* value, PyObject** resu
     return PYGEN_RETURN
 
 
-# An await takes a value from here without a StopIteration around it, which costs more than everything else about it.
-# Cython has no name for this slot of a type, which is CPython's since 3.10.
 (<PyTypeObject*>Delivery).tp_as_async.am_send = _send_outcome
 
 

@@ -1,7 +1,7 @@
 """How tasks wait together for one thing, and are woken together, in the terms of the event loop that runs them.
 
 anyio's Event is the same for both loops and costs 2.5 to 4 µs for each task that waits, more than all else that becomes
-of a record. Everything else that waits in krafka goes through anyio; the two loops are told apart here alone.
+of a record. Everything else that waits in krafka goes through anyio.
 """
 
 cimport cython
@@ -9,23 +9,11 @@ from cpython.object cimport PyObject
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int32_t, int64_t
 
+from krafka._speedups.await_slot cimport PYGEN_ERROR, PYGEN_NEXT, PYGEN_RETURN, Py_INCREF, PySendResult, PyTypeObject
+
 from anyio.lowlevel import checkpoint_if_cancelled, current_token
 
 cdef extern from "Python.h":
-    ctypedef enum PySendResult:
-        PYGEN_RETURN
-        PYGEN_ERROR
-        PYGEN_NEXT
-
-    ctypedef PySendResult (*sendfunc)(PyObject*, PyObject*, PyObject**) except PYGEN_ERROR
-
-    ctypedef struct PyAsyncMethods:
-        sendfunc am_send
-
-    ctypedef struct PyTypeObject:
-        PyAsyncMethods* tp_as_async
-
-    void Py_INCREF(PyObject*)
     int PyContext_Enter(object) except -1
     int PyContext_Exit(object) except -1
 
@@ -251,7 +239,6 @@ cdef PySendResult _send_wait(PyObject* self, PyObject* value, PyObject** result)
     return PYGEN_RETURN
 
 
-# Without a StopIteration for each task that goes on. Cython has no name for this slot of a type (CPython's since 3.10).
 (<PyTypeObject*>AsyncioWait).tp_as_async.am_send = _send_wait
 
 

@@ -1,0 +1,20 @@
+# The slot of a type by which an await takes a value without a StopIteration around it, which costs more than everything
+# else about an await: CPython's since 3.10, for which Cython has no name.
+
+from cpython.object cimport PyObject
+
+cdef extern from "Python.h":
+    ctypedef enum PySendResult:
+        PYGEN_RETURN
+        PYGEN_ERROR
+        PYGEN_NEXT
+
+    ctypedef PySendResult (*sendfunc)(PyObject*, PyObject*, PyObject**) except PYGEN_ERROR
+
+    ctypedef struct PyAsyncMethods:
+        sendfunc am_send
+
+    ctypedef struct PyTypeObject:
+        PyAsyncMethods* tp_as_async
+
+    void Py_INCREF(PyObject*)
