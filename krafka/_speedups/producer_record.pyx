@@ -2,8 +2,9 @@
 
 cimport cython
 
-from collections.abc import Mapping
 from dataclasses import field, make_dataclass, replace
+
+from krafka.records import header_items
 
 
 @cython.freelist(8)
@@ -41,10 +42,9 @@ cdef class ProducerRecord:
         self.partition = partition
         self.timestamp = timestamp
 
-    def add_header(self, str name not None, value):
+    def add_header(self, name, value):
         """Put a header behind those there are; `headers` is a new sequence afterwards."""
-        headers = self.headers.items() if isinstance(self.headers, Mapping) else self.headers
-        self.headers = (*headers, (name, value))
+        self.headers = (*header_items(self.headers), (name, value))
 
     cdef tuple fields(self):
         return self.topic, self.value, self.key, self.headers, self.partition, self.timestamp
