@@ -91,17 +91,16 @@ class BulkSend:
         What goes out soon after it was written is still in the processor's cache, and memory that is given back soon is
         not memory that the process has to get first.
         """
-        if self._is_ahead():
-            accumulator = self._engine.accumulator
-            while self._is_ahead():
-                oldest = next(iter(accumulator.incomplete), None)
-                if oldest is None or not oldest.on_wire:
-                    # It waits for a leader, or for its turn after a failure: others need not.
-                    break
-                await oldest.wait()
-            else:
-                return
-        await checkpoint()
+        has_waited = False
+        while self._is_ahead():
+            oldest = next(iter(self._engine.accumulator.incomplete), None)
+            if oldest is None or not oldest.on_wire:
+                # It waits for a leader, or for its turn after a failure: others need not.
+                break
+            await oldest.wait()
+            has_waited = True
+        if not has_waited:
+            await checkpoint()
 
     def _is_ahead(self) -> bool:
         config = self._engine.config
