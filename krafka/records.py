@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeAlias
 
-from krafka.errors import RecordTooLargeError, RecordValidationError
+from krafka.errors import KafkaError, MetadataNotReadyError, RecordTooLargeError, RecordValidationError
 
 BytesLike: TypeAlias = bytes | bytearray | memoryview
 """What a key, a value or a header value may be made of."""
@@ -163,6 +163,16 @@ def diagnosed(
         invalid = None
     return invalid or RecordValidationError(
         f"record for topic {topic!r} cannot be encoded: {type(error).__name__}: {error}"
+    )
+
+
+def not_known_yet(
+    topic: object, value: object, key: object, headers: object, partition: object, timestamp: object
+) -> KafkaError:
+    """The error of a record whose topic has no metadata: what is wrong with the record, or that it has to wait."""
+    invalid = explain_invalid(topic, value, key, () if headers is None else headers, partition, timestamp)
+    return invalid or MetadataNotReadyError(
+        f"the partitions of topic {topic!r} are not known yet; await enqueue() or send(), which fetch them"
     )
 
 

@@ -47,7 +47,7 @@ class Arrivals:
         loop: Any = current_token().native_token
         if not hasattr(loop, "add_reader"):
             raise NotImplementedError
-        _context().run(loop.add_reader, self._socket, self._read)
+        callback_context().run(loop.add_reader, self._socket, self._read)
         self._loop = loop
         try:
             await self._ended.wait()
@@ -87,7 +87,7 @@ class Arrivals:
             loop.remove_reader(self._socket)
 
 
-def _context() -> Context:
+def callback_context() -> Context:
     """A context in which anyio knows its event loop: sniffio, if it asks that, knows asyncio by its task alone."""
     context = copy_context()
     try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from anyio.lowlevel import checkpoint
 
 from krafka._speedups.delivery import SendResult
+from krafka._speedups.listed import ListedValues
 from krafka._speedups.producer_record import ProducerRecord
 from krafka.errors import BufferFullError, KafkaError, MetadataNotReadyError, RecordValidationError
 
@@ -47,8 +48,12 @@ class BulkSend:
         if hasattr(values, "__aiter__"):
             await self._take_each(values, to_record)
         else:
+            is_listed = type(values) is list or type(values) is tuple
             await self._take_chunks(
-                values, partial(self._appender.append_many, self.result, topic), to_record
+                values,
+                ListedValues(values) if is_listed else iter(values),
+                partial(self._appender.append_many, self.result, topic),
+                to_record,
             )
 
     async def take_records(self, records: Any) -> None:
@@ -56,7 +61,7 @@ class BulkSend:
         if hasattr(records, "__aiter__"):
             await self._take_each(records, _same)
         else:
-            await self._take_chunks(records, self._append_records, _same)
+            await self._take_chunks(records, iter(records), self._append_records, _same)
 
     async def _take_each(self, source: Any, to_record: Callable[[Any], ProducerRecord]) -> None:
         async with closing(source):
@@ -72,9 +77,12 @@ class BulkSend:
                     await self._let_go()
 
     async def _take_chunks(
-        self, source: Any, append: Callable[..., Any], to_record: Callable[[Any], ProducerRecord]
+        self,
+        source: Any,
+        iterator: Iterator[Any],
+        append: Callable[..., Any],
+        to_record: Callable[[Any], ProducerRecord],
     ) -> None:
-        iterator = iter(source)
         while True:
             ended, waiting, reason = append(iterator, CHUNK_RECORDS, CHUNK_BYTES)
             if ended:

@@ -2,6 +2,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from krafka._speedups.batch cimport PartitionBuffer, ProducerBatch
 from krafka._speedups.delivery cimport SendResult
+from krafka._speedups.listed cimport ListedValues
 from krafka._speedups.record_batch cimport RecordBuffer, RecordFields, RecordView, record_body_size, write_record
 from krafka._speedups.topic_buffer cimport TopicBuffer
 from krafka._speedups.varint cimport length_size
@@ -39,7 +40,7 @@ cdef class Appender:
     cdef bint scratch_in_use
 
     cdef tuple append_chunk(
-        self, SendResult result, object topic, object values, Py_ssize_t limit, int64_t enough, bint exists
+        self, SendResult result, object topic, object values, ListedValues listed, Py_ssize_t limit, int64_t enough
     )
     cdef ProducerBatch place(
         self, object topic, object value, object key, object headers, object partition, object timestamp,
@@ -52,6 +53,10 @@ cdef class Appender:
     cdef ProducerBatch place_view(
         self, const RecordView* view, object topic, object value, object key, object headers, object partition,
         object timestamp, double entered, Py_ssize_t* grant, int64_t* placed_at,
+    )
+    cdef ProducerBatch put(
+        self, TopicBuffer buffer, const RecordView* view, object value, object key, object headers, object partition,
+        object timestamp, int64_t at, int64_t entered_ms, double entered, Py_ssize_t* grant
     )
     cdef TopicBuffer look_up(self, object topic)
     cdef ProducerBatch spread(

@@ -11,12 +11,15 @@ from libc.stdint cimport int64_t
 
 from krafka._speedups.batch cimport PartitionBuffer, ProducerBatch, check_owner
 from krafka._speedups.delivery cimport SendResult, delivery_of_last, note_place
+from krafka._speedups.listed cimport ListedValues
+from krafka._speedups.plain_run cimport takes_runs, write_run
 from krafka._speedups.producer_record cimport ProducerRecord
 from krafka._speedups.record_batch cimport (
     RecordFields,
     RecordView,
     record_body_size,
     view_no_headers,
+    view_no_key,
     view_plain,
     write_record,
 )
@@ -30,15 +33,14 @@ from krafka._speedups.batch import for_raising
 from krafka.errors import (
     BufferFullError,
     KafkaError,
-    MetadataNotReadyError,
     ProducerStateError,
     RecordValidationError,
 )
 from krafka.records import (
     MAX_PARTITION,
     diagnosed,
-    explain_invalid,
     not_a_record,
+    not_known_yet,
     timestamp_ms,
     too_large,
 )
@@ -48,8 +50,6 @@ cdef extern from "clock.h":
 
 cdef Py_ssize_t BATCH_OVERHEAD = 61
 cdef object END = object()
-cdef object ListIterator = type(iter([]))
-cdef object TupleIterator = type(iter(()))
 
 
 @cython.final
@@ -109,9 +109,7 @@ cdef class Appender:
     def append(self, topic, value=None, *, key=None, headers=None, partition=None, timestamp=None):
         """Put one record into its partition's open batch and return its `Delivery`; see `Producer.enqueue_nowait`."""
         cdef int64_t placed_at = 0
-        cdef ProducerBatch batch = self.place(
-            topic, value, key, headers, partition, timestamp, -1.0, NULL, &placed_at
-        )
+        cdef ProducerBatch batch = self.place(topic, value, key, headers, partition, timestamp, -1.0, NULL, &placed_at)
         return delivery_of_last(batch, placed_at)
 
     def append_granted(self, topic, value, key, headers, partition, timestamp, double entered, Py_ssize_t grant):
@@ -121,9 +119,8 @@ cdef class Appender:
         """
         cdef int64_t placed_at = 0
         cdef Py_ssize_t left = grant
-        cdef ProducerBatch batch = self.place(
-            topic, value, key, headers, partition, timestamp, entered, &left, &placed_at
-        )
+        cdef ProducerBatch batch
+        batch = self.place(topic, value, key, headers, partition, timestamp, entered, &left, &placed_at)
         return delivery_of_last(batch, placed_at), left
 
     def append_many(self, SendResult result not None, topic, values, Py_ssize_t limit, Py_ssize_t limit_bytes):
@@ -133,57 +130,57 @@ cdef class Appender:
         it has to wait, or the producer takes nothing more. A value that is not a valid record is noted as refused, and
         the rest go on.
         """
-        # Values that are there already take the time of the first: there are no milliseconds between them.
-        cdef bint exists = self.wall_clock is None and (
-            type(values) is ListIterator or type(values) is TupleIterator
-        )
         cdef int64_t enough = self.appended_bytes + limit_bytes
-        self.time_stands = exists
-        if exists:
+        cdef ListedValues listed = values if type(values) is ListedValues else None
+        # Values that are there already take the time of the first: there are no milliseconds between them.
+        self.time_stands = listed is not None
+        if listed is not None:
             self.time = self.monotonic()
         try:
-            return self.append_chunk(result, topic, values, limit, enough, exists)
+            return self.append_chunk(result, topic, iter(values), listed, limit, enough)
         finally:
             self.time_stands = False
 
     cdef tuple append_chunk(
-        self, SendResult result, object topic, object values, Py_ssize_t limit, int64_t enough, bint exists
+        self, SendResult result, object topic, object values, ListedValues listed, Py_ssize_t limit, int64_t enough
     ):
-        cdef Py_ssize_t taken = 0
+        cdef Py_ssize_t taken = 0, run
         cdef ProducerBatch batch
         cdef TopicBuffer buffer = None
-        cdef PartitionBuffer chosen
         cdef RecordView view
         cdef bint is_ours = False
-        cdef int64_t placed_at = 0, entered_ms = self.coarse_ms() if exists else 0
-        view.key.data = NULL
-        view.key.size = -1
+        cdef int64_t placed_at = 0, entered_ms = 0
+        if listed is not None:
+            entered_ms = self.coarse_ms()
+            placed_at = entered_ms if self.wall_clock is None else self.wall_clock()
+        view_no_key(&view)
         view_no_headers(&view)
-        iterator = iter(values)
         while taken < limit and self.appended_bytes < enough:
             # Outside of the loop over the values, because entering a try block costs as much as encoding a value.
             try:
                 while taken < limit and self.appended_bytes < enough:
                     is_ours = False
-                    value = next(iterator, END)
+                    if listed is not None and buffer is not None and self.refusal is None and takes_runs(buffer):
+                        run = write_run(
+                            result, buffer, listed.items(), min(limit - taken, listed.left()), placed_at, entered_ms,
+                            self.span_ms, enough - self.appended_bytes, &self.appended_bytes,
+                        )
+                        listed.at += run
+                        taken += run
+                        if taken == limit or self.appended_bytes >= enough:
+                            break
+                    value = next(values, END)
                     if value is END:
                         return True, None, None
                     is_ours = True
                     if buffer is not None and self.refusal is None and view_plain(value, &view.value):
                         # The topic was looked up and checked for the value before.
-                        if not exists:
+                        if listed is None:
                             entered_ms = self.coarse_ms()
                             placed_at = entered_ms if self.wall_clock is None else self.wall_clock()
-                        if buffer.simple:
-                            chosen = simple_choice(buffer, &view)
-                            batch = write_at_once(self, chosen, &view, placed_at, entered_ms)
-                            if batch is None:
-                                batch = self.write(chosen, &view, placed_at, entered_ms, -1.0, NULL)
-                            buffer.appended += 1
-                        else:
-                            batch = self.spread(
-                                buffer, &view, value, None, None, None, None, placed_at, entered_ms, -1.0, NULL
-                            )
+                        batch = self.put(
+                            buffer, &view, value, None, None, None, None, placed_at, entered_ms, -1.0, NULL
+                        )
                     else:
                         batch = self.place(topic, value, None, None, None, None, -1.0, NULL, &placed_at)
                         buffer = self.topics[topic]
@@ -280,8 +277,6 @@ cdef class Appender:
         object timestamp, double entered, Py_ssize_t* grant, int64_t* placed_at,
     ):
         cdef TopicBuffer buffer
-        cdef PartitionBuffer chosen
-        cdef ProducerBatch batch
         cdef int64_t at, entered_ms
         if timestamp is not None or partition is not None or type(topic) is not str or self.wall_clock is not None:
             at = self.check(topic, value, key, headers, partition, timestamp)
@@ -295,18 +290,26 @@ cdef class Appender:
         if buffer is None or topic is not self.last_topic:
             buffer = self.look_up(topic)
             if buffer is None:
-                raise self.missing(topic, value, key, headers, partition, timestamp)
+                raise not_known_yet(topic, value, key, headers, partition, timestamp)
         placed_at[0] = at
-        if buffer.simple and partition is None:
-            chosen = simple_choice(buffer, view)
-            batch = write_at_once(self, chosen, view, at, entered_ms) if entered < 0 else None
-            if batch is None:
-                batch = self.write(chosen, view, at, entered_ms, entered, grant)
-            buffer.appended += 1
-            return batch
-        return self.spread(
-            buffer, view, value, key, headers, partition, timestamp, at, entered_ms, entered, grant
-        )
+        return self.put(buffer, view, value, key, headers, partition, timestamp, at, entered_ms, entered, grant)
+
+    cdef inline ProducerBatch put(
+        self, TopicBuffer buffer, const RecordView* view, object value, object key, object headers, object partition,
+        object timestamp, int64_t at, int64_t entered_ms, double entered, Py_ssize_t* grant
+    ):
+        cdef PartitionBuffer chosen
+        cdef ProducerBatch batch
+        if not buffer.simple or partition is not None:
+            return self.spread(
+                buffer, view, value, key, headers, partition, timestamp, at, entered_ms, entered, grant
+            )
+        chosen = simple_choice(buffer, view)
+        batch = write_at_once(self, chosen, view, at, entered_ms) if entered < 0 else None
+        if batch is None:
+            batch = self.write(chosen, view, at, entered_ms, entered, grant)
+        buffer.appended += 1
+        return batch
 
     cdef TopicBuffer look_up(self, object topic):
         """Return a topic's buffer, if it has one, and keep it at hand: records often go where the last one went."""
@@ -370,7 +373,6 @@ cdef class Appender:
         if buffer.stayed == 0 or buffer.stayed + size <= limit:
             return False
         if batch is not None:
-            self.check_caller()
             self.seal(partition)
         return True
 
@@ -389,15 +391,6 @@ cdef class Appender:
         except (TypeError, ValueError, OverflowError) as error:
             raise diagnosed(error, topic, value, key, headers, partition, timestamp) from error
         return krafka_wall_clock_ms() if self.wall_clock is None else self.wall_clock()
-
-    def missing(self, topic, value, key, headers, partition, timestamp):
-        """Return the error for a topic without metadata: what is wrong with the record, or that it has to wait."""
-        invalid = explain_invalid(topic, value, key, () if headers is None else headers, partition, timestamp)
-        if invalid is not None:
-            return invalid
-        return MetadataNotReadyError(
-            f"the partitions of topic {topic!r} are not known yet; await enqueue() or send(), which fetch them"
-        )
 
     cdef int64_t coarse_ms(self) except? -1:
         """The cheapest clock there is, for how long a batch has been open; it may jump, which costs some batches."""
@@ -431,7 +424,6 @@ cdef class Appender:
         if needed + BATCH_OVERHEAD > self.max_request_size or needed > self.buffer_memory:
             raise too_large(partition, needed, BATCH_OVERHEAD, self.max_request_size, self.buffer_memory)
         if batch is not None:
-            self.check_caller()
             self.seal(partition)
         batch = self.open_batch(partition, needed, entered, grant)
         batch.oldest_ms = entered_ms
@@ -466,6 +458,7 @@ cdef class Appender:
 
     def seal(self, PartitionBuffer partition not None):
         """Close a partition's open batch, which is full, and queue it behind those before it."""
+        self.check_caller()
         batch = partition.open_batch
         partition.open_batch = None
         partition.capacity_hint = limit_of(self, partition)

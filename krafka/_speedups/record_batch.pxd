@@ -87,6 +87,11 @@ cdef inline bint view_plain(object source, Field* field) noexcept:
     return source is None
 
 
+cdef inline void view_no_key(RecordView* view) noexcept nogil:
+    view.key.data = NULL
+    view.key.size = -1
+
+
 cdef inline void view_no_headers(RecordView* view) noexcept nogil:
     view.headers = NULL
     view.header_count = 0

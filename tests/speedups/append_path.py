@@ -25,12 +25,14 @@ class AppendPath:
         buffer_memory: int = 1 << 20,
         max_request_size: int = 1 << 20,
         delivery_timeout: float = 120.0,
+        batch_span: float = 1e9,
         partitioner: Any = None,
         loads: Any = None,
         seed: int = 0,
         stopped: bool = True,
     ) -> None:
         self.now = 100.0
+        self.wall = WALL_CLOCK
         self.opened: list[ProducerBatch] = []
         self.sealed: list[PartitionBuffer] = []
         self.hastened: list[ProducerBatch] = []
@@ -39,11 +41,12 @@ class AppendPath:
             buffer_memory=buffer_memory,
             max_request_size=max_request_size,
             delivery_timeout=delivery_timeout,
+            batch_span=batch_span,
             monotonic=lambda: self.now,
             on_opened=self.opened.append,
             on_sealed=self.sealed.append,
             on_hastened=self.hastened.append,
-            wall_clock=(lambda: WALL_CLOCK) if stopped else None,
+            wall_clock=(lambda: self.wall) if stopped else None,
         )
         self.partitions = [PartitionBuffer(TOPIC, number) for number in range(partitions)]
         self.topic: TopicBuffer[PartitionBuffer] = TopicBuffer(

@@ -17,6 +17,7 @@ from oracle.record_batch import PlainRecord, encode_records
 
 from krafka._speedups.batch import PartitionBuffer, ProducerBatch
 from krafka._speedups.delivery import SendResult
+from krafka._speedups.listed import ListedValues
 from krafka._speedups.topic_buffer import TopicBuffer
 from krafka.errors import (
     BufferFullError,
@@ -620,3 +621,99 @@ def test_append_many_hands_back_a_tombstone_that_has_to_wait() -> None:
     ended, waiting, reason = path.appender.append_many(result, "unknown", iter([None, b"x"]), 10, ENDLESS)
     assert (ended, waiting, len(result)) == (False, None, 0)
     assert isinstance(reason, MetadataNotReadyError)
+
+
+VALUES = st.one_of(
+    st.binary(max_size=40),
+    st.integers(0, 1200).map(bytes),
+    st.sampled_from([None, bytearray(b"array"), memoryview(b"view"), "text", 5]),
+)
+
+
+@settings(max_examples=300)
+@given(
+    values=st.lists(VALUES, max_size=60),
+    partitions=st.integers(1, 4),
+    memory=st.sampled_from([4000, 1 << 20]),
+    limits=st.lists(
+        st.tuples(st.integers(1, 20), st.sampled_from([100, 2000, ENDLESS])), min_size=1, max_size=8
+    ),
+    as_tuple=st.booleans(),
+)
+def test_values_that_are_there_go_where_those_of_an_iterator_do(
+    values: list[Any], partitions: int, memory: int, limits: list[tuple[int, int]], as_tuple: bool
+) -> None:
+    source = tuple(values) if as_tuple else values
+    seen = []
+    for iterator in (iter(source), ListedValues(source)):
+        path = AppendPath(partitions=partitions, batch_size=1000, buffer_memory=memory)
+        result = SendResult()
+        told = []
+        for limit, limit_bytes in limits:
+            ended, waiting, reason = path.appender.append_many(result, TOPIC, iterator, limit, limit_bytes)
+            told.append((ended, waiting, str(reason), len(result), path.appender.appended_bytes))
+            if ended or reason is not None:
+                break
+            path.wall += 3
+        refused = [index for index, _ in result.failed]
+        written = []
+        for number, batch in enumerate(path.take_all()):
+            written.append((batch.records.max_timestamp, bytes(batch.records)))
+            path.finish(batch, base_offset=number * 1000)
+        lie = [result[at] for at in range(len(result)) if at not in refused]
+        seen.append((told, list(iterator), refused, written, lie, path.topic.appended))
+    assert seen[0] == seen[1]
+
+
+def test_listed_values_follow_a_list_that_changes() -> None:
+    path = AppendPath()
+    values = [b"a", b"b", b"c"]
+    listed = ListedValues(values)
+    result = SendResult()
+    assert path.appender.append_many(result, TOPIC, listed, 2, ENDLESS) == (False, None, None)
+    values.append(b"d")
+    assert path.appender.append_many(result, TOPIC, listed, 9, ENDLESS) == (True, None, None)
+    assert len(result) == 4
+    values.clear()
+    assert path.appender.append_many(result, TOPIC, listed, 9, ENDLESS) == (True, None, None)
+    assert len(result) == 4
+
+
+@pytest.mark.parametrize("source", [iter([b"a"]), {b"a"}, b"a", type("Own", (list,), {})([b"a"]), None])
+def test_only_lists_and_tuples_are_listed(source: Any) -> None:
+    with pytest.raises(TypeError):
+        ListedValues(source)
+
+
+def test_a_listed_value_that_comes_too_late_for_its_batch_opens_another() -> None:
+    path = AppendPath(partitions=2, batch_span=10.0)
+    result = SendResult()
+    path.appender.append_many(result, TOPIC, ListedValues([b"a", b"b"]), 9, ENDLESS)
+    path.now += 10.5
+    path.appender.append_many(result, TOPIC, ListedValues([b"c", b"d"]), 9, ENDLESS)
+    assert [batch.record_count for batch in path.take_all()] == [1, 1, 1, 1]
+
+
+def test_results_that_share_batches_know_each_their_own_records() -> None:
+    path = AppendPath(partitions=2)
+    results = [SendResult() for _ in range(3)]
+    for result in results:
+        path.appender.append_many(result, TOPIC, ListedValues([b"a"] * 4), 9, ENDLESS)
+    for number, batch in enumerate(path.take_all()):
+        path.finish(batch, base_offset=100 * number)
+    assert [[metadata.offset for metadata in result] for result in results] == [
+        [0, 100, 1, 101],
+        [2, 102, 3, 103],
+        [4, 104, 5, 105],
+    ]
+
+
+def test_listed_values_fill_a_batch_to_the_last_byte_and_no_further() -> None:
+    for size in range(140):
+        batches = []
+        for iterator in (iter([bytes(size)] * 60), ListedValues([bytes(size)] * 60)):
+            path = AppendPath(partitions=2, batch_size=1000)
+            path.appender.append_many(SendResult(), TOPIC, iterator, 60, ENDLESS)
+            batches.append([bytes(batch.records) for batch in path.take_all()])
+        assert batches[0] == batches[1]
+        assert max(map(len, batches[1])) <= 1000 - 61

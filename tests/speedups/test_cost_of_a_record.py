@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from krafka._speedups.delivery import SendResult
+from krafka._speedups.listed import ListedValues
 from krafka._speedups.producer_record import ProducerRecord
 from krafka.partitioners import (
     ConsistentRandomPartitioner,
@@ -82,6 +83,9 @@ def calls_of(work: Callable[[], object]) -> Counter[str]:
     return calls
 
 
+SOURCES = pytest.mark.parametrize("source_of", [iter, ListedValues])
+
+
 def append_each(append: Any, kept: list[Any], **fields: Any) -> list[Any]:
     for at in range(RECORDS):
         kept[at] = append(TOPIC, VALUE, **fields)
@@ -140,26 +144,28 @@ def test_a_delivery_is_no_trouble_for_the_garbage_collector() -> None:
     assert not gc.is_tracked(path.append(TOPIC, VALUE))
 
 
+@SOURCES
 @BUILT_IN
-def test_bulk_records_leave_two_numbers_each(partitioner: Any) -> None:
+def test_bulk_records_leave_two_numbers_each(partitioner: Any, source_of: Any) -> None:
     path = open_path(partitioner=partitioner)
     values = [VALUE] * RECORDS
     result = SendResult()
-    path.appender.append_many(result, TOPIC, iter(values[:10]), 10, 1 << 20)
+    path.appender.append_many(result, TOPIC, source_of(values[:10]), 10, 1 << 20)
 
     def work() -> None:
-        path.appender.append_many(result, TOPIC, iter(values), RECORDS, 1 << 24)
+        path.appender.append_many(result, TOPIC, source_of(values), RECORDS, 1 << 24)
 
     assert blocks_left_by(work) <= 12
     assert len(result) == 2 * RECORDS + 10
 
 
+@SOURCES
 @BUILT_IN
-def test_bulk_records_run_no_python(partitioner: Any) -> None:
+def test_bulk_records_run_no_python(partitioner: Any, source_of: Any) -> None:
     path = open_path(partitioner=partitioner)
     values = [VALUE] * RECORDS
     result = SendResult()
-    calls = calls_of(lambda: path.appender.append_many(result, TOPIC, iter(values), RECORDS, 1 << 24))
+    calls = calls_of(lambda: path.appender.append_many(result, TOPIC, source_of(values), RECORDS, 1 << 24))
     assert max(calls.values()) == 1, calls
 
 
