@@ -1,7 +1,7 @@
 cdef class Arrivals:
     cdef object _socket
-    cdef object _receive
-    cdef object _size
+    cdef object _receive_into
+    cdef object _buffer
     cdef object _take
     cdef object _loop
     cdef object _error

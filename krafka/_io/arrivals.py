@@ -25,18 +25,19 @@ class Arrivals:
     """Reads a socket whenever something arrives, and gives it to `take` there and then.
 
     A task that waits for its socket costs a future, two turns of the event loop and two system calls for each answer;
-    this stays registered. `run` ends by the error that `receive` of a stream has, or by what `take` raises.
+    this stays registered. `buffer` is where it reads to. `run` ends by the error that `receive` of a stream has, or by
+    what `take` raises.
     """
 
     def __init__(
         self,
         connected: socket.socket,
-        size: int,
+        buffer: memoryview,
         take: Callable[[bytes], object],
     ) -> None:
         self._socket = connected
-        self._receive = connected.recv
-        self._size = size
+        self._receive_into = connected.recv_into
+        self._buffer = buffer
         self._take = take
         self._loop: CallingLoop | None = None
         self._error: BaseException | None = None
@@ -65,7 +66,7 @@ class Arrivals:
 
     def _read(self) -> None:
         try:
-            data = self._receive(self._size)
+            size = self._receive_into(self._buffer)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
@@ -73,11 +74,11 @@ class Arrivals:
             broken.__cause__ = error
             self.end(broken)
             return
-        if not data:
+        if size == 0:
             self.end(anyio.EndOfStream())
             return
         try:
-            self._take(data)
+            self._take(bytes(self._buffer[:size]))
         except BaseException as error:
             self.end(error)
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from krafka._io.authentication import Authenticator
     from krafka._io.transport import Connector
     from krafka._io.writer import RequestWriter
+    from krafka._speedups.waiting import EventLoop
     from krafka._wire.schema import Request, Response
 
     ResponseT = TypeVar("ResponseT", bound=Response)
@@ -56,7 +57,8 @@ class Connection(RequestLine):
     """A connection to one broker, alive while its `run` is.
 
     `address` is (host, port) and `node_id` the broker's id where it is known; both name the broker in
-    errors and logs. `clock` gives seconds and must be the clock of the event loop.
+    errors and logs. `clock` gives seconds and must be the clock of the event loop; with a `loop` those who wait in
+    its terms go on as soon as they are answered, where it can do that.
 
     The stream belongs to `run`: it is opened, read and closed there. Requests may come from any task of
     the event loop; each is answered by exactly one call of its `on_response`.
@@ -70,6 +72,7 @@ class Connection(RequestLine):
         clock: Callable[[], float] = anyio.current_time,
         *,
         node_id: int | None = None,
+        loop: EventLoop | None = None,
     ) -> None:
         super().__init__(
             address,
@@ -84,6 +87,7 @@ class Connection(RequestLine):
         """Whether it was closed because nobody used it, which says nothing against the broker."""
         self._connector = connector
         self._options = options
+        self._loop = loop
         self._scope: anyio.CancelScope | None = None
         self._running = False
         self._stream: ByteStream | None = None
@@ -304,13 +308,16 @@ class Connection(RequestLine):
     async def _read(self, stream: ByteStream) -> None:
         try:
             if isinstance(stream, TcpStream):
-                await stream.pump(self.take)
+                await stream.pump(
+                    self.take if self._loop is None else partial(self._loop.between_tasks, self.take)
+                )
             while True:
                 self.take(await stream.receive())
-                # Who waited for these answers sends again before this task prepares to wait, not after: two turns, as
-                # trio runs the tasks of one in any order.
-                await checkpoint()
-                await checkpoint()
+                if self.in_flight == 0:
+                    # Who waited for the last answer sends again before this task prepares to wait, not after: two
+                    # turns, as trio runs the tasks of one in any order.
+                    await checkpoint()
+                    await checkpoint()
         except ProtocolError as error:
             self._shut(error, logging.WARNING)
         except anyio.EndOfStream as error:

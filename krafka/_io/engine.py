@@ -148,7 +148,7 @@ class Engine:
         )
 
         def open_connection(address: tuple[str, int], node_id: int | None) -> Connection:
-            return Connection(address, connector, options, self.clock, node_id=node_id)
+            return Connection(address, connector, options, self.clock, node_id=node_id, loop=self.loop)
 
         return BrokerPool(
             config.bootstrap_servers,

@@ -18,6 +18,8 @@ cdef class NodeSender:
     cdef bint _sleeps
     cdef bint _is_held
     cdef bint _was_connected
+    cdef object _known_connection
+    cdef int _known_version
     cdef readonly object form
 
     cpdef wake(self)

@@ -51,6 +51,10 @@ def produce_form(config: ProducerConfig) -> ProduceRequest:
     )
 
 
+# A part of a request whose fields are all set next: as its class would make it, but without running Python.
+_blank = object.__new__
+
+
 class NodeSender:
     """Sends what is ready for one broker, as long as no more than `max_in_flight` requests are unanswered."""
 
@@ -67,6 +71,9 @@ class NodeSender:
         self._sleeps = True
         self._is_held = False
         self._was_connected = False
+        # The connection last sent on, and its version of Produce.
+        self._known_connection: Connection | None = None
+        self._known_version = -1
 
     def wake(self) -> None:
         """Look at the queue again, soon: when whoever runs now has done what it does."""
@@ -143,7 +150,10 @@ class NodeSender:
         return True
 
     def _version_on(self, connection: Connection) -> int:
-        version = connection.api_version(ProduceRequest)
+        if connection is not self._known_connection:
+            self._known_version = connection.api_version(ProduceRequest)
+            self._known_connection = connection
+        version = self._known_version
         transactor = self._engine.transactor
         return version if transactor is None else transactor.produce_version(version)
 
@@ -223,10 +233,14 @@ class ProduceExchange:
             if topic is None:
                 topic_id = known[name].topic_id if name in known else NO_UUID
                 ids_known = ids_known and topic_id != NO_UUID
-                topic = topics[name] = ProduceRequestTopicData(name=name, topic_id=topic_id)
-            topic.partition_data.append(
-                ProduceRequestPartitionData(index=batch.partition.partition, records=self._stamped(batch))
-            )
+                topic = topics[name] = _blank(ProduceRequestTopicData)
+                topic.name = name
+                topic.topic_id = topic_id
+                topic.partition_data = []
+            data: ProduceRequestPartitionData = _blank(ProduceRequestPartitionData)
+            data.index = batch.partition.partition
+            data.records = self._stamped(batch)
+            topic.partition_data.append(data)
         if ids_known:
             self._topic_names = {topic.topic_id: name for name, topic in topics.items()}
         else:

@@ -33,6 +33,8 @@ class TcpStream(anyio.abc.ByteStream):
         """Take a connected, non-blocking socket."""
         self._socket = connected
         self._closed = False
+        # Kept: to ask for as much memory and to give most of it back costs more than to copy a usual answer.
+        self._received = memoryview(bytearray(READ_SIZE))
         self._arrivals: Arrivals | None = None
         # As anyio.wait_readable, without finding out each time which event loop this is.
         self._wait_readable = current_token().backend_class.wait_readable
@@ -57,21 +59,21 @@ class TcpStream(anyio.abc.ByteStream):
                 raise anyio.ClosedResourceError
             try:
                 await self._wait_readable(self._socket)
-                data = self._socket.recv(max_bytes)
+                size = self._socket.recv_into(self._received, min(max_bytes, READ_SIZE))
             except (BlockingIOError, InterruptedError):
                 continue
             except OSError as error:
                 raise self._error() from error
-            if not data:
+            if size == 0:
                 raise anyio.EndOfStream
-            return data
+            return bytes(self._received[:size])
 
     async def pump(self, take: Callable[[bytes], object]) -> None:
         """Give what arrives to `take`, which runs in no task, until `receive` would raise, or `take` does; raise that.
 
         Returns only where the event loop cannot do that: then there is `receive`.
         """
-        self._arrivals = Arrivals(self._socket, READ_SIZE, take)
+        self._arrivals = Arrivals(self._socket, self._received, take)
         try:
             await self._arrivals.run()
         except NotImplementedError:

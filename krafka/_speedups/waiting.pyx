@@ -35,6 +35,10 @@ cdef class EventLoop:
         """Return nobody yet, who wait for one thing."""
         raise NotImplementedError
 
+    def between_tasks(self, call, argument):
+        """Call `call(argument)` and let the tasks that this wakes go on at once; only where no task is running."""
+        raise NotImplementedError
+
     cpdef bint may_be_cancelled(self) except -1:
         """Whether the calling task could have been cancelled, so that asking anyio is worth its while.
 
@@ -78,24 +82,46 @@ cdef class Waiters:
 # -- asyncio ------------------------------------------------------------------------------------------------------
 
 
+def _raise(error):
+    raise error
+
+
 @cython.final
 cdef class AsyncioLoop(EventLoop):
     cdef object loop
     cdef object current_task
+    # Whose tasks go on when the call of `between_tasks` is over; None outside of one.
+    cdef list woken
 
     def __cinit__(self, loop not None):
-        from asyncio import current_task
+        from asyncio import BaseEventLoop, current_task
+        from time import monotonic
 
         self.loop = loop
-        self.time = loop.time
+        # What asyncio's own loops read; one that has its own time is asked for it.
+        self.time = monotonic if getattr(type(loop), "time", None) is BaseEventLoop.time else loop.time
         self.checkpoint_if_cancelled = checkpoint_if_cancelled
         self.current_task = current_task
 
     cdef Waiters waiters(self):
         cdef AsyncioWaiters waiters = AsyncioWaiters.__new__(AsyncioWaiters)
-        waiters.loop = self.loop
+        waiters.owner = self
         waiters.waits = []
         return waiters
+
+    def between_tasks(self, call, argument):
+        cdef AsyncioWaiters waiters
+        self.woken = []
+        try:
+            call(argument)
+        finally:
+            woken, self.woken = self.woken, None
+            for waiters in woken:
+                try:
+                    waiters.run()
+                except BaseException as error:
+                    # A task that ends the program does so by the loop's own way, whoever called.
+                    self.loop.call_soon(_raise, error)
 
     cpdef bint may_be_cancelled(self) except -1:
         # Of a scope that others cancelled asyncio's task knows as soon as anyio does.
@@ -105,7 +131,7 @@ cdef class AsyncioLoop(EventLoop):
 
 @cython.final
 cdef class AsyncioWaiters(Waiters):
-    cdef object loop
+    cdef AsyncioLoop owner
 
     cdef object wait(self):
         return self.wait_for(None, 0, 0)
@@ -123,7 +149,10 @@ cdef class AsyncioWaiters(Waiters):
         self.woken = True
         if self.waits:
             # One call by the loop for all: each of its own costs as much again as the task's step.
-            self.loop.call_soon(self.run)
+            if self.owner.woken is None:
+                self.owner.loop.call_soon(self.run)
+            else:
+                self.owner.woken.append(self)
         return 0
 
     def run(self):
@@ -141,7 +170,7 @@ cdef class AsyncioWaiters(Waiters):
             if waits:
                 waits.reverse()
                 self.waits = waits
-                self.loop.call_soon(self.run)
+                self.owner.loop.call_soon(self.run)
 
 
 @cython.freelist(64)
@@ -198,7 +227,7 @@ cdef class AsyncioWait:
         return False
 
     def get_loop(self):
-        return self.waiters.loop
+        return self.waiters.owner.loop
 
     def add_done_callback(self, callback, *, context=None):
         self.callback = callback
@@ -213,7 +242,7 @@ cdef class AsyncioWait:
         callback, context = self.callback, self.context
         self.callback = self.context = None
         if callback is not None:
-            self.waiters.loop.call_soon(callback, self, context=context)
+            self.waiters.owner.loop.call_soon(callback, self, context=context)
         return True
 
     def done(self):

@@ -195,6 +195,68 @@ class TestAsyncio:
         path.opened[0].complete(4, -1)
         assert [metadata.offset for metadata in await gathered] == [4, 5, 4]
 
+    async def test_between_tasks_those_go_on_at_once_that_are_woken(self, path: AppendPath) -> None:
+        loop = path.appender.loop = event_loop()
+        deliveries = [path.append(TOPIC, b"v") for _ in range(3)]
+        later = path.append(TOPIC, bytes(5000))
+        told: list[str] = []
+
+        async def wait(number: int) -> None:
+            await deliveries[number]
+            told.append(f"{number} in {asyncio.current_task().get_name()}")  # type: ignore[union-attr]
+            if number == 0:
+                # Who is woken by a task, as one runs, goes on by the loop.
+                path.opened[1].complete(0, -1)
+            if number == 1:
+                await asyncio.sleep(0)
+                told.append("1 again")
+
+        async def wait_later() -> None:
+            await later
+            told.append("later")
+
+        def answer(base_offset: bytes) -> None:
+            path.opened[0].complete(int(base_offset), -1)
+            told.append("answered")
+
+        tasks = [asyncio.create_task(wait(number), name=f"task {number}") for number in range(3)]
+        tasks.append(asyncio.create_task(wait_later()))
+        await asyncio.sleep(0)
+        done = asyncio.get_running_loop().create_future()
+
+        def call() -> None:
+            loop.between_tasks(answer, b"7")
+            told.append("over")
+            done.set_result(None)
+
+        asyncio.get_running_loop().call_soon(call)
+        await done
+        await asyncio.gather(*tasks)
+        assert told[:5] == ["answered", "0 in task 0", "1 in task 1", "2 in task 2", "over"]
+        assert sorted(told[5:]) == ["1 again", "later"]
+        assert [delivery.metadata.offset for delivery in deliveries if delivery.metadata] == [7, 8, 9]
+
+    async def test_what_a_call_between_tasks_raises_is_raised_and_those_it_woke_go_on(
+        self, path: AppendPath
+    ) -> None:
+        loop = path.appender.loop = event_loop()
+        waiting = asyncio.create_task(outcome_of(path.append(TOPIC, b"v")))
+        await asyncio.sleep(0)
+        seen: list[object] = []
+
+        def answer(_: bytes) -> None:
+            path.opened[0].complete(0, -1)
+            raise ZeroDivisionError
+
+        def call() -> None:
+            with pytest.raises(ZeroDivisionError):
+                loop.between_tasks(answer, b"")
+            seen.append(waiting.done())
+
+        asyncio.get_running_loop().call_soon(call)
+        assert (await waiting).offset == 0
+        assert seen == [True]
+
     async def test_one_task_at_a_time(self, path: AppendPath) -> None:
         path.append(TOPIC, b"v")
         waiting = path.opened[0].wait()
@@ -210,7 +272,8 @@ class TestAsyncio:
             path.opened[0].complete(0, -1)
 
 
-def test_a_task_that_ends_the_program_does_not_keep_the_others_waiting() -> None:
+@pytest.mark.parametrize("between_tasks", [False, True])
+def test_a_task_that_ends_the_program_does_not_keep_the_others_waiting(between_tasks: bool) -> None:
     path = AppendPath()
     told: list[int] = []
 
@@ -224,13 +287,23 @@ def test_a_task_that_ends_the_program_does_not_keep_the_others_waiting() -> None
     try:
 
         async def begin() -> list[asyncio.Task[None]]:
+            path.appender.loop = event_loop()
             delivery = path.append(TOPIC, b"v")
             tasks = [asyncio.create_task(wait(number, delivery)) for number in range(4)]
             await asyncio.sleep(0)
             return tasks
 
         tasks = loop.run_until_complete(begin())
-        loop.call_soon(path.opened[0].complete, 0, -1)
+        waking = path.appender.loop
+        assert waking is not None
+
+        def answer(_: bytes) -> None:
+            path.opened[0].complete(0, -1)
+
+        if between_tasks:
+            loop.call_soon(waking.between_tasks, answer, b"")
+        else:
+            loop.call_soon(answer, b"")
         with pytest.raises(KeyboardInterrupt):
             loop.run_until_complete(asyncio.sleep(0.01))
         loop.run_until_complete(asyncio.sleep(0.01))
