@@ -1,14 +1,31 @@
+cimport cython
+
+from krafka._io.sender cimport NodeSender
 from krafka._speedups.append cimport Appender
 from krafka._speedups.waiting cimport EventLoop
+
+
+cdef class SenderWakes:
+    cdef readonly dict senders
+    cdef object _make
+    cdef object _failed
+    cdef bint _is_over
+    cdef bint _holds
+    cdef list _held
+
+    @cython.locals(sender=NodeSender)
+    cpdef wake(self, node_id)
+
+    cpdef hold(self)
+
+    @cython.locals(sender=NodeSender)
+    cpdef let_go(self)
 
 
 cdef class DirectSend:
     cdef Appender _appender
     cdef EventLoop _loop
     cdef object _admission
-    cdef object _wake_now
-    cdef bint _holds
-    cdef list _held
+    cdef SenderWakes _wakes
 
     cpdef append(self, topic, value, key, headers, partition, timestamp)
-    cpdef bint holds(self, sender) except -1

@@ -17,25 +17,67 @@ if TYPE_CHECKING:
     from krafka._speedups.waiting import EventLoop
 
 
-class DirectSend:
-    """Sends records whose senders wait for nothing else: what a record makes ready goes out at once.
+class SenderWakes:
+    """Wakes the senders of brokers, by the brokers' ids; those that wake between `hold` and `let_go` wake at once then.
 
-    That is when the record is in its batch, not before: a sender that wakes meanwhile is kept for `wake_now`.
+    `make` gives the sender of a broker that has none yet, or None; `failed` is told what a sender raises, as that is
+    not the concern of whoever wakes it.
     """
 
     def __init__(
-        self,
-        appender: Appender,
-        loop: EventLoop,
-        admission: Admission,
-        wake_now: Callable[[NodeSender], object],
+        self, make: Callable[[int], NodeSender | None], failed: Callable[[Exception], object]
     ) -> None:
+        self.senders: dict[int, NodeSender] = {}
+        self._make = make
+        self._failed = failed
+        self._is_over = False
+        self._holds = False
+        self._held: list[NodeSender] = []
+
+    def wake(self, node_id: int) -> None:
+        """Have the broker's sender look at its queue."""
+        if self._is_over:
+            return
+        sender = self.senders.get(node_id)
+        if sender is None:
+            sender = self._make(node_id)
+            if sender is None:
+                return
+        if self._holds:
+            self._held.append(sender)
+        else:
+            sender.wake()
+
+    def end(self) -> None:
+        """Wake nobody any more."""
+        self._is_over = True
+
+    def hold(self) -> None:
+        """Keep those that wake from now on."""
+        self._holds = True
+
+    def let_go(self) -> None:
+        """End what `hold` began, and wake those at once that were kept."""
+        self._holds = False
+        while self._held:
+            sender = self._held.pop()
+            try:
+                sender.wake_now()
+            except Exception as bug:
+                self._failed(bug)
+
+
+class DirectSend:
+    """Sends records whose senders wait for nothing else: what a record makes ready goes out at once.
+
+    That is when the record is in its batch, not before.
+    """
+
+    def __init__(self, appender: Appender, loop: EventLoop, admission: Admission, wakes: SenderWakes) -> None:
         self._appender = appender
         self._loop = loop
         self._admission = admission
-        self._wake_now = wake_now
-        self._holds = False
-        self._held: list[NodeSender] = []
+        self._wakes = wakes
 
     async def send(
         self,
@@ -66,18 +108,10 @@ class DirectSend:
         self, topic: Any, value: Any, key: Any, headers: Any, partition: Any, timestamp: Any
     ) -> Delivery:
         """As `Appender.append`."""
-        self._holds = True
+        self._wakes.hold()
         try:
             return self._appender.append(
                 topic, value, key=key, headers=headers, partition=partition, timestamp=timestamp
             )
         finally:
-            self._holds = False
-            while self._held:
-                self._wake_now(self._held.pop())
-
-    def holds(self, sender: NodeSender) -> bool:
-        """Keep a sender that is to wake, if a record is being appended."""
-        if self._holds:
-            self._held.append(sender)
-        return self._holds
+            self._wakes.let_go()

@@ -11,7 +11,7 @@ from krafka._io.alarm import Alarm
 from krafka._io.brokers import BrokerPool
 from krafka._io.compressing import CompressionWorkers
 from krafka._io.connection import Connection, ConnectionOptions
-from krafka._io.direct import DirectSend
+from krafka._io.direct import DirectSend, SenderWakes
 from krafka._io.forks import refuse_in_children
 from krafka._io.identity import IdentityKeeper
 from krafka._io.metadata import MetadataRefresher
@@ -75,14 +75,13 @@ class Engine:
         self.retries = 0
         self.splits = 0
         self.failure: KafkaError | None = None
-        self._shut = False
         self._refuses = False
         self._task_group = task_group
         self._random = random or Random()  # noqa: S311 - spreads retries, guards nothing
         self.retry_policy = kafka_policy(
             config.retry_backoff, config.retry_backoff_max, max_retries=config.retries
         )
-        self._senders: dict[int, NodeSender] = {}
+        self._wakes = SenderWakes(self._make_sender, self._sender_failed)
         self._alarm = Alarm(self.clock, self._ring)
         workers = CompressionWorkers(
             task_group, lambda batch: batch.partition.codec.compress, self._compressed
@@ -94,7 +93,7 @@ class Engine:
             sequences=Sequences(transactional=is_transactional) if config.idempotent else None,
             handling=topic_handling(config, seed=lambda: self._random.getrandbits(64)),
             monotonic=self.clock,
-            wake=self._wake,
+            wake=self._wakes.wake,
             wake_at=self._alarm.set,
             wall_clock=wall_clock,
             compress_elsewhere=workers.start,
@@ -113,7 +112,7 @@ class Engine:
             random=self._random,
         )
         self.admission = Admission(self)
-        self.direct = DirectSend(self.accumulator.appender, self.loop, self.admission, self._wake_now)
+        self.direct = DirectSend(self.accumulator.appender, self.loop, self.admission, self._wakes)
         self._identity = IdentityKeeper(self)
         self._appended_before: dict[str, int] = {}
         self.transactor: Transactor | None = None
@@ -179,25 +178,17 @@ class Engine:
 
     # -- waking ---------------------------------------------------------------------------------------------------
 
-    def _wake(self, node_id: int) -> None:
-        if self._shut:
-            return
+    def _make_sender(self, node_id: int) -> NodeSender | None:
         if node_id == NONE:
             self.metadata.request_update()
-            return
-        sender = self._senders.get(node_id)
-        if sender is None:
-            sender = self._senders[node_id] = NodeSender(self, self.accumulator.nodes[node_id])
-            self._task_group.start_soon(sender.run, name=f"krafka sender to broker {node_id}")
-        if not self.direct.holds(sender):
-            sender.wake()
+            return None
+        sender = self._wakes.senders[node_id] = NodeSender(self, self.accumulator.nodes[node_id])
+        self._task_group.start_soon(sender.run, name=f"krafka sender to broker {node_id}")
+        return sender
 
-    def _wake_now(self, sender: NodeSender) -> None:
-        try:
-            sender.wake_now()
-        except Exception as bug:
-            # Not the caller's, whose record is in the producer's hands: it ends the producer as a task's would.
-            self._task_group.start_soon(_raise, bug, name="krafka sender, failed")
+    def _sender_failed(self, bug: Exception) -> None:
+        # Not the caller's, whose record is in the producer's hands: it ends the producer as a task's would.
+        self._task_group.start_soon(_raise, bug, name="krafka sender, failed")
 
     def _compressed(self, batch: ProducerBatch, body: bytes) -> None:
         self.accumulator.compressed(batch, body)
@@ -325,7 +316,7 @@ class Engine:
 
         `refusal` is for those who come later, if there is something else to tell them.
         """
-        self._shut = True
+        self._wakes.end()
         if self.transactor is not None:
             self.transactor.end(error)
         self.refuse(error)
@@ -372,7 +363,7 @@ class Engine:
             while not batch.done:
                 await batch.wait()
         if self.config.acks == Acks.NONE:
-            for node_id in list(self._senders):
+            for node_id in list(self._wakes.senders):
                 await self._fence(node_id)
 
     async def wind_up(self) -> None:

@@ -7,6 +7,7 @@ from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from krafka._io.direct import SenderWakes
 from krafka._io.engine import Engine
 from krafka._io.sender import produce_form
 from krafka._state.accumulator import RecordAccumulator
@@ -138,7 +139,8 @@ class SimulatedEngine(Engine):
         self.splits = 0
         self.retry_policy = RetryPolicy(max_retries=config.retries)
         self.failure = None
-        self._shut = self._refuses = False
+        self._wakes = SenderWakes(self._wake, _crash)
+        self._refuses = False
         self.transactor = None
         self.batch_attributes = 0
         self.metadata: Any = Metadata()
@@ -151,7 +153,7 @@ class SimulatedEngine(Engine):
             sequences=Sequences() if config.idempotent else None,
             handling=topic_handling(config),
             monotonic=self.clock,
-            wake=self._wake,
+            wake=self._wakes.wake,
             wake_at=simulation.set_alarm,
             wall_clock=lambda: 1_700_000_000_000,
         )
@@ -161,10 +163,15 @@ class SimulatedEngine(Engine):
         return float(min(self.config.retry_backoff * 2**attempt, self.config.retry_backoff_max))
 
     def _wake(self, node_id: int) -> None:
+        # It has no senders that could be woken: the simulation looks who is to be.
         if node_id == NONE:
             self.metadata.request_update()
         else:
             self.simulation.woken.add(node_id)
+
+
+def _crash(bug: Exception) -> None:
+    raise bug
 
 
 class Waker:
