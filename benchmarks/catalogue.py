@@ -51,7 +51,7 @@ class Client:
     lacks: Mapping[str, str] = field(default_factory=dict)
     """What of `Scenario.needs` it cannot do, and why."""
     share: float = 1.0
-    """Slow clients get this part of the records where records are not awaited."""
+    """Slow clients get this part of the records, but for those that one task awaits one by one."""
     build: Callable[[], Path] | None = None
     """Compiles it if need be; raises `RuntimeError` with the compiler's words."""
 

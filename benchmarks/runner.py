@@ -168,7 +168,7 @@ def _records(scenario: Scenario, row: Row) -> tuple[int, int]:
     if row.mode == "one":
         return scenario.awaited_records, max(scenario.awaited_records // WARMUP_SHARE, 1)
     if row.mode == "tasks":
-        return scenario.tasks * scenario.task_records, scenario.tasks
+        return scenario.tasks * max(int(scenario.task_records * BY_NAME[row.client].share), 1), scenario.tasks
     if row.mode == "sustained":
         return 0, max(scenario.records // WARMUP_SHARE, 1)
     return scenario.topics, 0

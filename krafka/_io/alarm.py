@@ -52,8 +52,10 @@ class Alarm:
         loop: Any = current_token().native_token
         if hasattr(loop, "call_at"):
             await self._run_in_calls(loop)
+        earlier = anyio.Event()
         while True:
-            earlier = anyio.Event()
+            if earlier.is_set():
+                earlier = anyio.Event()
             self._sleep_less = earlier.set
             self._sleeps_until = self._at
             with anyio.CancelScope(deadline=self._at):

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from krafka._io.engine import Engine
     from krafka._speedups.delivery import Delivery
 
-# How much goes in before other tasks, the senders among them, get their turn: a fifth of a millisecond's work or so.
-CHUNK_RECORDS = 4096
-CHUNK_BYTES = 512 * 1024
+# How much goes in before other tasks, the senders among them, get their turn: a tenth of a millisecond's work where it
+# is a list of bytes, half of one where it is not. With half as much trio's turns cost a sixth of all.
+CHUNK_RECORDS = 8192
+CHUNK_BYTES = 1024 * 1024
 REQUESTS_AHEAD = 3
 """How many times what brokers are sent before they have to answer, and one request, may be under way: measured; with
 less they have nothing to do now and then, as answers come in bursts."""
