@@ -110,8 +110,6 @@ class DirectSend:
         """As `Appender.append`."""
         self._wakes.hold()
         try:
-            return self._appender.append(
-                topic, value, key=key, headers=headers, partition=partition, timestamp=timestamp
-            )
+            return self._appender.append_fields(topic, value, key, headers, partition, timestamp)
         finally:
             self._wakes.let_go()

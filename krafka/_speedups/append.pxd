@@ -1,7 +1,7 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from krafka._speedups.batch cimport PartitionBuffer, ProducerBatch
-from krafka._speedups.delivery cimport SendResult
+from krafka._speedups.delivery cimport Delivery, SendResult
 from krafka._speedups.listed cimport ListedValues
 from krafka._speedups.record_batch cimport RecordBuffer, RecordFields, RecordView, record_body_size, write_record
 from krafka._speedups.topic_buffer cimport TopicBuffer
@@ -39,6 +39,7 @@ cdef class Appender:
     cdef RecordFields scratch
     cdef bint scratch_in_use
 
+    cpdef Delivery append_fields(self, topic, value, key, headers, partition, timestamp)
     cdef tuple append_chunk(
         self, SendResult result, object topic, object values, ListedValues listed, Py_ssize_t limit, int64_t enough
     )

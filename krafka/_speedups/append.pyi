@@ -53,6 +53,15 @@ class Appender:
         partition: int | None = None,
         timestamp: int | datetime | None = None,
     ) -> Delivery: ...
+    def append_fields(
+        self,
+        topic: str,
+        value: BytesLike | None,
+        key: BytesLike | None,
+        headers: Headers | None,
+        partition: int | None,
+        timestamp: int | datetime | None,
+    ) -> Delivery: ...
     def append_granted(
         self,
         topic: str,

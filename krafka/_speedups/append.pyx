@@ -10,7 +10,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
 from krafka._speedups.batch cimport PartitionBuffer, ProducerBatch, check_owner
-from krafka._speedups.delivery cimport SendResult, delivery_of_last, note_place
+from krafka._speedups.delivery cimport Delivery, SendResult, delivery_of_last, note_place
 from krafka._speedups.listed cimport ListedValues
 from krafka._speedups.plain_run cimport takes_runs, write_run
 from krafka._speedups.producer_record cimport ProducerRecord
@@ -108,6 +108,12 @@ cdef class Appender:
 
     def append(self, topic, value=None, *, key=None, headers=None, partition=None, timestamp=None):
         """Put one record into its partition's open batch and return its `Delivery`; see `Producer.enqueue_nowait`."""
+        cdef int64_t placed_at = 0
+        cdef ProducerBatch batch = self.place(topic, value, key, headers, partition, timestamp, -1.0, NULL, &placed_at)
+        return delivery_of_last(batch, placed_at)
+
+    cpdef Delivery append_fields(self, topic, value, key, headers, partition, timestamp):
+        """As `append`, for compiled code, which so has no names to match."""
         cdef int64_t placed_at = 0
         cdef ProducerBatch batch = self.place(topic, value, key, headers, partition, timestamp, -1.0, NULL, &placed_at)
         return delivery_of_last(batch, placed_at)
