@@ -108,9 +108,7 @@ cdef class Appender:
 
     def append(self, topic, value=None, *, key=None, headers=None, partition=None, timestamp=None):
         """Put one record into its partition's open batch and return its `Delivery`; see `Producer.enqueue_nowait`."""
-        cdef int64_t placed_at = 0
-        cdef ProducerBatch batch = self.place(topic, value, key, headers, partition, timestamp, -1.0, NULL, &placed_at)
-        return delivery_of_last(batch, placed_at)
+        return self.append_fields(topic, value, key, headers, partition, timestamp)
 
     cpdef Delivery append_fields(self, topic, value, key, headers, partition, timestamp):
         """As `append`, for compiled code, which so has no names to match."""

@@ -1,6 +1,10 @@
 from cpython.object cimport PyObject
 
 
+cdef extern from "Python.h":
+    PyObject** PySequence_Fast_ITEMS(object list_or_tuple)
+
+
 cdef class ListedValues:
     cdef object source
     cdef Py_ssize_t at

@@ -3,9 +3,6 @@
 cimport cython
 from cpython.object cimport PyObject
 
-cdef extern from "Python.h":
-    PyObject** PySequence_Fast_ITEMS(object list_or_tuple)
-
 
 @cython.final
 cdef class ListedValues:

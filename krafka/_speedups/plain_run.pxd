@@ -10,13 +10,13 @@ from libc.string cimport memcpy
 
 from krafka._speedups.batch cimport PartitionBuffer, ProducerBatch
 from krafka._speedups.delivery cimport Place, SendResult
+from krafka._speedups.listed cimport PySequence_Fast_ITEMS
 from krafka._speedups.record_batch cimport RecordBuffer
 from krafka._speedups.topic_buffer cimport IN_TURN, TopicBuffer
 from krafka._speedups.varint cimport length_size, varint_size, write_length, write_varint
 
 
 cdef extern from "Python.h":
-    PyObject** PySequence_Fast_ITEMS(object list_or_tuple)
     # As they are: what cpython.bytes calls so takes references, which are counted.
     bint PyBytes_CheckExact(PyObject* value)
     char* PyBytes_AS_STRING(PyObject* value)
@@ -25,7 +25,7 @@ cdef extern from "Python.h":
 
 cdef inline bint takes_runs(TopicBuffer topic):
     """Whether records without a key go to a topic's partitions in turn."""
-    return topic.simple and topic.keyless == IN_TURN and topic.shortest_key >= 0
+    return topic.simple and topic.keyless == IN_TURN
 
 
 cdef inline Py_ssize_t write_run(
