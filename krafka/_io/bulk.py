@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from krafka._io.engine import Engine
     from krafka._speedups.delivery import Delivery
 
-# How much goes in before other tasks, the senders among them, get their turn: a tenth of a millisecond's work where it
-# is a list of bytes, half of one where it is not. With half as much trio's turns cost a sixth of all.
-CHUNK_RECORDS = 8192
+# How much goes in before other tasks, the senders among them, get their turn: a tenth of a millisecond's work for
+# values in a list, half of one for others (fewer, and trio's turns would cost a sixth of all), and for records too.
+CHUNK_VALUES = 8192
+CHUNK_RECORDS = 2048
 CHUNK_BYTES = 1024 * 1024
 REQUESTS_AHEAD = 3
 """How many times what brokers are sent before they have to answer, and one request, may be under way: measured; with
@@ -54,6 +55,7 @@ class BulkSend:
                 values,
                 ListedValues(values) if is_listed else iter(values),
                 partial(self._appender.append_many, self.result, topic),
+                CHUNK_VALUES,
                 to_record,
             )
 
@@ -62,7 +64,7 @@ class BulkSend:
         if hasattr(records, "__aiter__"):
             await self._take_each(records, _same)
         else:
-            await self._take_chunks(records, iter(records), self._append_records, _same)
+            await self._take_chunks(records, iter(records), self._append_records, CHUNK_RECORDS, _same)
 
     async def _take_each(self, source: Any, to_record: Callable[[Any], ProducerRecord]) -> None:
         async with closing(source):
@@ -82,10 +84,11 @@ class BulkSend:
         source: Any,
         iterator: Iterator[Any],
         append: Callable[..., Any],
+        at_once: int,
         to_record: Callable[[Any], ProducerRecord],
     ) -> None:
         while True:
-            ended, waiting, reason = append(iterator, CHUNK_RECORDS, CHUNK_BYTES)
+            ended, waiting, reason = append(iterator, at_once, CHUNK_BYTES)
             if ended:
                 return
             await self._note(None if reason is None else to_record(waiting), reason)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 from faulty import TOPIC, faulty
 
 from krafka import ProducerRecord
@@ -73,3 +75,40 @@ async def test_it_waits_for_no_partition_that_cannot_be_sent_to() -> None:
         with anyio.move_on_after(2):
             await producer.send_many(records())
         assert read == RECORDS
+
+
+def listed(count: int) -> tuple[Any, ...]:
+    return TOPIC, [b"v"] * count
+
+
+def from_iterator(count: int) -> tuple[Any, ...]:
+    return TOPIC, (b"v" for _ in range(count))
+
+
+def as_records(count: int) -> tuple[Any, ...]:
+    return ((ProducerRecord(TOPIC, b"v", key=b"k", headers=[("h", b"x")]) for _ in range(count)),)
+
+
+@pytest.mark.parametrize(
+    ("source_of", "at_once"), [(listed, 8192), (from_iterator, 8192), (as_records, 2048)]
+)
+async def test_others_get_their_turn_after_so_many_records(
+    source_of: Any, at_once: int, anyio_backend: tuple[str, Any]
+) -> None:
+    """Guards how long the event loop stands still: records with headers take five times what values of a list do."""
+    taken = [0]
+
+    async def look(producer: Producer) -> None:
+        engine = producer._engine_or_none
+        assert engine is not None
+        while True:
+            await checkpoint()
+            taken.append(engine.accumulator.appender.topics[TOPIC].appended)
+
+    async with faulty(partitions=2) as (_, producer), anyio.create_task_group() as task_group:
+        task_group.start_soon(look, producer)
+        await producer.send_many(*source_of(4 * at_once))
+        task_group.cancel_scope.cancel()
+    # Trio runs the tasks of a turn in any order, so that the bulk send may have two of its own between two looks.
+    most = at_once * (2 if anyio_backend[0] == "trio" else 1)
+    assert at_once <= max(after - before for before, after in pairwise(taken)) <= most
