@@ -16,6 +16,7 @@ from krafka._io.engine import Engine
 from krafka._io.hooked import hooked_verbs
 from krafka._speedups.batch import for_raising
 from krafka._speedups.delivery import Delivery, SendResult
+from krafka._speedups.sending import SendVerb
 from krafka.config import ProducerConfig
 from krafka.errors import (
     BufferFullError,
@@ -162,7 +163,7 @@ class Producer(AsyncContextManagerMixin):
                 self._hooked = hooked_verbs(engine)
                 if self._hooked is None:
                     self._shorten("enqueue_nowait", engine.accumulator.appender.append)
-                    self._shorten("send", engine.direct.send)
+                    self._shorten("send", SendVerb(engine.direct, self.send))
                 else:
                     self._shorten("enqueue_nowait", self._hooked.enqueue_nowait)
                     acknowledgements = self._hooked.hooks.acknowledgements
@@ -284,7 +285,7 @@ class Producer(AsyncContextManagerMixin):
         Cancelled before the record found room it was not accepted; cancelled later it is delivered without this caller.
         Under asyncio a scope that the calling task cancelled itself, and has not waited in since, is met in the wait.
         """
-        # Opening puts the compiled `DirectSend.send` in this method's place, unless there are hooks.
+        # Opening puts the compiled `SendVerb` in this method's place, unless there are hooks.
         engine = self._engine_or_none
         if engine is not None and self._hooked is None:
             return await engine.direct.send(

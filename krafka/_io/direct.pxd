@@ -2,7 +2,7 @@ cimport cython
 
 from krafka._io.sender cimport NodeSender
 from krafka._speedups.append cimport Appender
-from krafka._speedups.waiting cimport EventLoop
+from krafka._speedups.sending cimport SendSteps
 
 
 cdef class SenderWakes:
@@ -22,10 +22,10 @@ cdef class SenderWakes:
     cpdef let_go(self)
 
 
-cdef class DirectSend:
+cdef class DirectSend(SendSteps):
     cdef Appender _appender
-    cdef EventLoop _loop
     cdef object _admission
     cdef SenderWakes _wakes
 
     cpdef append(self, topic, value, key, headers, partition, timestamp)
+    cpdef admit(self, topic, value, key, headers, partition, timestamp)

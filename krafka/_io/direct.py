@@ -1,19 +1,18 @@
-"""A record that its caller waits for: appended, sent without a detour, awaited, in one compiled coroutine."""
+"""A record that its caller waits for: appended, and sent without a detour."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from krafka.errors import BufferFullError, MetadataNotReadyError
+from krafka._speedups.sending import SendSteps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from krafka._io.admission import Admission
     from krafka._io.sender import NodeSender
     from krafka._speedups.append import Appender
     from krafka._speedups.delivery import Delivery
-    from krafka._speedups.record_metadata import RecordMetadata
     from krafka._speedups.waiting import EventLoop
 
 
@@ -67,42 +66,17 @@ class SenderWakes:
                 self._failed(bug)
 
 
-class DirectSend:
+class DirectSend(SendSteps):
     """Sends records whose senders wait for nothing else: what a record makes ready goes out at once.
 
     That is when the record is in its batch, not before.
     """
 
     def __init__(self, appender: Appender, loop: EventLoop, admission: Admission, wakes: SenderWakes) -> None:
+        SendSteps.__init__(self, loop)
         self._appender = appender
-        self._loop = loop
         self._admission = admission
         self._wakes = wakes
-
-    async def send(
-        self,
-        topic: Any,
-        value: Any = None,
-        *,
-        key: Any = None,
-        headers: Any = None,
-        partition: Any = None,
-        timestamp: Any = None,
-    ) -> RecordMetadata:
-        """See `Producer.send`."""
-        if self._loop.may_be_cancelled():
-            await self._loop.checkpoint_if_cancelled()
-        delivery: Delivery | None
-        try:
-            delivery = self.append(topic, value, key, headers, partition, timestamp)
-        except (BufferFullError, MetadataNotReadyError):
-            delivery = None
-        if delivery is None:
-            # Not where the first error is handled, which would be shown along with what comes of the wait.
-            delivery = await self._admission.admit(
-                topic, value, key, headers, partition, timestamp, self._loop.time()
-            )
-        return await delivery
 
     def append(
         self, topic: Any, value: Any, key: Any, headers: Any, partition: Any, timestamp: Any
@@ -113,3 +87,9 @@ class DirectSend:
             return self._appender.append_fields(topic, value, key, headers, partition, timestamp)
         finally:
             self._wakes.let_go()
+
+    def admit(
+        self, topic: Any, value: Any, key: Any, headers: Any, partition: Any, timestamp: Any
+    ) -> Coroutine[Any, Any, Delivery]:
+        """As `Admission.admit`, for a record that enters the producer now."""
+        return self._admission.admit(topic, value, key, headers, partition, timestamp, self.loop.time())

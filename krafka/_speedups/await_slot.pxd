@@ -14,7 +14,15 @@ cdef extern from "Python.h":
     ctypedef struct PyAsyncMethods:
         sendfunc am_send
 
+    ctypedef object (*vectorcallfunc)(PyObject*, PyObject* const*, size_t, PyObject*)
+
     ctypedef struct PyTypeObject:
         PyAsyncMethods* tp_as_async
+        Py_ssize_t tp_vectorcall_offset
+        unsigned long tp_flags
 
+    unsigned long Py_TPFLAGS_HAVE_VECTORCALL
+    PySendResult PyIter_Send(object, PyObject*, PyObject**) except PYGEN_ERROR
+    object PyObject_Vectorcall(object, PyObject* const*, size_t, PyObject*)
     void Py_INCREF(PyObject*)
+    void Py_XDECREF(PyObject*)

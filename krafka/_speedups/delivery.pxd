@@ -8,6 +8,7 @@ cdef class Delivery:
     cdef int32_t index
     cdef int64_t timestamp
 
+    cdef object waiting(self)
     cdef object known(self)
     cdef object outcome(self)
 

@@ -28,6 +28,9 @@ cdef class Delivery:
     """
 
     def __await__(self):
+        return self.waiting()
+
+    cdef object waiting(self):
         # Where the outcome is known the await runs over the delivery itself: nothing, and then the outcome.
         if self.batch.settled(self.index):
             return self

@@ -11,6 +11,8 @@ from libc.stdint cimport int32_t, int64_t
 
 from krafka._speedups.await_slot cimport PYGEN_ERROR, PYGEN_NEXT, PYGEN_RETURN, Py_INCREF, PySendResult, PyTypeObject
 
+import sys
+
 from anyio.lowlevel import checkpoint_if_cancelled, current_token
 
 cdef extern from "Python.h":
@@ -90,18 +92,23 @@ def _raise(error):
 cdef class AsyncioLoop(EventLoop):
     cdef object loop
     cdef object current_task
+    # A future that has ended well.
+    cdef object ended
     # Whose tasks go on when the call of `between_tasks` is over; None outside of one.
     cdef list woken
 
     def __cinit__(self, loop not None):
-        from asyncio import BaseEventLoop, current_task
+        from asyncio import BaseEventLoop, current_task, tasks
         from time import monotonic
 
         self.loop = loop
         # What asyncio's own loops read; one that has its own time is asked for it.
         self.time = monotonic if getattr(type(loop), "time", None) is BaseEventLoop.time else loop.time
         self.checkpoint_if_cancelled = checkpoint_if_cancelled
-        self.current_task = current_task
+        self.ended = loop.create_future()
+        self.ended.set_result(None)
+        # Before Python 3.12 it is a function written in Python around this.
+        self.current_task = current_task if sys.version_info >= (3, 12) else tasks._current_tasks.get
 
     cdef Waiters waiters(self):
         cdef AsyncioWaiters waiters = AsyncioWaiters.__new__(AsyncioWaiters)
@@ -173,7 +180,7 @@ cdef class AsyncioWaiters(Waiters):
                 self.owner.loop.call_soon(self.run)
 
 
-@cython.freelist(64)
+@cython.freelist(1024)
 @cython.final
 cdef class AsyncioWait:
     """What a task of asyncio is given to wait for: a future, as far as tasks look at one."""
@@ -191,12 +198,14 @@ cdef class AsyncioWait:
     cdef int go_on(self) except -1:
         callback, context = self.callback, self.context
         self.callback = self.context = None
+        # A task looks at nothing but how what woke it ended, and of a real future it need not ask that.
+        ended = self.waiters.owner.ended
         if context is None:
-            callback(self)
+            callback(ended)
             return 0
         PyContext_Enter(context)
         try:
-            callback(self)
+            callback(ended)
         finally:
             PyContext_Exit(context)
         return 0
@@ -226,9 +235,12 @@ cdef class AsyncioWait:
         self._asyncio_future_blocking = True
         return False
 
-    def get_loop(self):
+    # By this name, not that of the method `get_loop`, tasks need not call.
+    @property
+    def _loop(self):
         return self.waiters.owner.loop
 
+    @cython.binding(False)
     def add_done_callback(self, callback, *, context=None):
         self.callback = callback
         self.context = context
