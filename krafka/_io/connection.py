@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import anyio
-from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from krafka._io import endings
 from krafka._io.handshake import StreamExchange, shake_hands
@@ -17,10 +18,11 @@ from krafka._io.line import RequestLine
 from krafka._io.tcp import TcpStream
 from krafka._io.transport import close_stream
 from krafka._io.writer import STREAM_ERRORS
+from krafka._speedups.waiting import two_turns
 from krafka.errors import ConnectionFailedError, KafkaError, NetworkError, ProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from anyio.abc import ByteStream, TaskStatus
 
@@ -311,13 +313,11 @@ class Connection(RequestLine):
                 await stream.pump(
                     self.take if self._loop is None else partial(self._loop.between_tasks, self.take)
                 )
+            let_others_first = self._way_to_let_others_first(stream)
             while True:
                 self.take(await stream.receive())
                 if self.in_flight == 0:
-                    # Who waited for the last answer sends again before this task prepares to wait, not after: two
-                    # turns, as trio runs the tasks of one in any order.
-                    await checkpoint()
-                    await checkpoint()
+                    await let_others_first()
         except ProtocolError as error:
             self._shut(error, logging.WARNING)
         except anyio.EndOfStream as error:
@@ -326,6 +326,32 @@ class Connection(RequestLine):
             self._shut_broken("reading from", error)
         except Exception as error:
             self._crash(error)
+
+    def _way_to_let_others_first(self, stream: ByteStream) -> Callable[[], Awaitable[None]]:
+        if self._loop is None or not isinstance(stream, TcpStream):
+            return two_turns
+        # The producer's context, not that of whoever reads: tasks that are started meanwhile inherit it.
+        run = copy_context().run
+        failures: list[BaseException] = []
+
+        def read() -> bool:
+            try:
+                if received := stream.receive_now():
+                    run(self.take, received)
+            except BaseException as error:
+                failures.append(error)
+            return not failures
+
+        place = self._loop.reading_place(stream.raw_socket, read, lambda: self.in_flight > 0)
+        if place is None:
+            return two_turns
+
+        async def offer() -> None:
+            await place.offer()
+            if failures:
+                raise failures[0]
+
+        return offer
 
     async def _write(self, writer: RequestWriter) -> None:
         try:

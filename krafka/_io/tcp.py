@@ -52,6 +52,11 @@ class TcpStream(anyio.abc.ByteStream):
             attribute.remote_port: lambda: self._socket.getpeername()[1],
         }
 
+    @property
+    def raw_socket(self) -> socket.socket:
+        """The socket, for those who wait for it by themselves."""
+        return self._socket
+
     async def receive(self, max_bytes: int = READ_SIZE) -> bytes:
         """Return what has arrived, as soon as anything has."""
         while True:
@@ -59,14 +64,22 @@ class TcpStream(anyio.abc.ByteStream):
                 raise anyio.ClosedResourceError
             try:
                 await self._wait_readable(self._socket)
-                size = self._socket.recv_into(self._received, min(max_bytes, READ_SIZE))
-            except (BlockingIOError, InterruptedError):
-                continue
             except OSError as error:
                 raise self._error() from error
-            if size == 0:
-                raise anyio.EndOfStream
-            return bytes(self._received[:size])
+            if received := self.receive_now(max_bytes):
+                return received
+
+    def receive_now(self, max_bytes: int = READ_SIZE) -> bytes:
+        """Return what has arrived; nothing if nothing has."""
+        try:
+            size = self._socket.recv_into(self._received, min(max_bytes, READ_SIZE))
+        except (BlockingIOError, InterruptedError):
+            return b""
+        except OSError as error:
+            raise self._error() from error
+        if size == 0:
+            raise anyio.EndOfStream
+        return bytes(self._received[:size])
 
     async def pump(self, take: Callable[[bytes], object]) -> None:
         """Give what arrives to `take`, which runs in no task, until `receive` would raise, or `take` does; raise that.
@@ -91,6 +104,10 @@ class TcpStream(anyio.abc.ByteStream):
         while parts := self.send_now(parts):
             try:
                 await anyio.wait_writable(self._socket)
+            except anyio.ClosedResourceError:
+                # On trio also who reads for others is called back from the socket so, and all with it.
+                if self._closed:
+                    raise
             except OSError as error:
                 raise self._error() from error
 

@@ -453,3 +453,12 @@ class TestUnderTls:
     ) -> None:
         async with tls_connected(contexts, small=False) as (client, server):
             assert client.extra(SocketAttribute.remote_port) == server.extra(SocketAttribute.local_port)
+
+
+async def test_a_reader_that_is_called_back_from_the_socket_leaves_who_writes_there() -> None:
+    async with connected(small=True) as (stream, peer), anyio.create_task_group() as tasks:
+        tasks.start_soon(stream.send, bytes(MIB))
+        for _ in range(3):
+            await anyio.wait_all_tasks_blocked()
+            anyio.notify_closing(stream.raw_socket)
+        assert len(await read(peer, MIB)) == MIB
