@@ -83,6 +83,7 @@ class Engine:
         )
         self._wakes = SenderWakes(self._make_sender, self._sender_failed)
         self._alarm = Alarm(self.clock, self._ring)
+        self.look_ahead = self._alarm.look_ahead
         workers = CompressionWorkers(
             task_group, lambda batch: batch.partition.codec.compress, self._compressed
         )

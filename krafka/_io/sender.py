@@ -274,6 +274,7 @@ class ProduceExchange:
         sequences = self._accumulator.sequences
         if sequences is not None and not sequences.has_identity and self._engine.needs_identity:
             self._engine.request_identity()
+        self._engine.look_ahead(now)
         if not is_pump:
             self._sender.release()
 
