@@ -143,6 +143,8 @@ class SimulatedEngine(Engine):
         self._refuses = False
         self.transactor = None
         self.batch_attributes = 0
+        # Nothing sleeps here: the simulation looks at the time whenever that has moved.
+        self.look_ahead = lambda now: None
         self.metadata: Any = Metadata()
         self.pool: Any = Idle()
         self.admission: Any = Idle()

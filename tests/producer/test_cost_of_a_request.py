@@ -27,8 +27,11 @@ SENDS = 20
 PARTITIONS = 6
 
 # Counted on Python 3.11, and a tenth more: other Pythons have other instructions, but not that many more.
-MOST_FOR_A_SEND = 145
-MOST_FOR_A_BATCH = 32
+MOST_FOR_A_SEND = 157
+MOST_FOR_A_BATCH = 31
+
+BY_TIME = ("Alarm._wake", "Alarm.run", "Alarm._run_in_calls", "Engine._ring")
+"""What runs as often as the clock will have it: the slower the machine, the oftener for a batch."""
 
 
 async def instructions_of(work: Callable[[], Awaitable[object]]) -> tuple[int, Counter[str]]:
@@ -54,6 +57,8 @@ async def instructions_of(work: Callable[[], Awaitable[object]]) -> tuple[int, C
         await work()
     finally:
         sys.settrace(None)
+    for function in [function for function in by_function if function.startswith(BY_TIME)]:
+        del by_function[function]
     return sum(by_function.values()), by_function
 
 
