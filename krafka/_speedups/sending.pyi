@@ -31,14 +31,5 @@ class SendVerb:
     def __init__(
         self, steps: SendSteps, described: Callable[..., Coroutine[Any, Any, RecordMetadata]]
     ) -> None: ...
-    def __call__(
-        self,
-        topic: Any,
-        value: Any = None,
-        *,
-        key: Any = None,
-        headers: Any = None,
-        partition: Any = None,
-        timestamp: Any = None,
-    ) -> Coroutine[Any, Any, RecordMetadata]: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, RecordMetadata]: ...
     def __getattr__(self, name: str) -> Any: ...
