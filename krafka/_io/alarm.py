@@ -55,8 +55,8 @@ class Alarm:
     def look_ahead(self, now: float) -> None:
         """Sleep on if what it is to ring for soon is done with, which `ring` tells, called before it is time.
 
-        Of the batches that open most are full before they have lingered. To wake a task of trio for nothing, three
-        hundred times a second, was a twentieth of what records in bulk take; a call of asyncio's loop is cheap enough.
+        Of the batches that open most are full before they have lingered. Waking a task of trio for nothing, three
+        hundred times a second, is a twentieth of what records in bulk take; a call of asyncio's loop is cheap enough.
         """
         if self._sleep is not None and now < self._at < now + NEARLY:
             self._at = math.inf

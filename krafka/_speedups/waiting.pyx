@@ -328,7 +328,7 @@ cdef class TrioLoop(EventLoop):
         return place
 
     cdef TrioWait waits_here(self):
-        """Return the wait of the calling task, which then waits in `until_rescheduled`."""
+        """Return the wait of the calling task, which `wait_task_rescheduled` is to be given."""
         cdef TrioWait wait = TrioWait.__new__(TrioWait)
         wait.task = self.lowlevel.current_task()
         wait.aborted = self.lowlevel.Abort.SUCCEEDED
